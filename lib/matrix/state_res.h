@@ -1,0 +1,35 @@
+/* State resolution v1, v2 (room versions 2–11) and v2.1 (12). Pure: events come through the loader's table.
+ * Events are referred to by small integers (indices into the graph), so that auth chains are integer sets. */
+#ifndef MYELIN_MATRIX_STATE_RES_H
+#define MYELIN_MATRIX_STATE_RES_H
+
+#include "lib/matrix/auth_rules.h"
+
+/* The part of the auth DAG that a resolution can see. The caller loads it (see state_res_wants) and keeps it for the call. */
+struct auth_graph_node {
+    struct event *event;
+    const uint32_t *auth; /* indices of its auth events */
+    uint32_t auth_count;
+};
+struct auth_graph {
+    const struct auth_graph_node *nodes;
+    uint32_t count;
+};
+
+/* One state set: sorted by (type, state_key) key; `key` is the caller's interned id of (type, state_key). */
+struct state_entry {
+    int64_t key;
+    uint32_t event; /* index in the graph */
+};
+struct state_set {
+    const struct state_entry *entries; /* ascending by key */
+    size_t count;
+};
+
+/* Resolves the sets into one. *out is ascending by key, in the arena. All events of the sets and their full auth chains must
+ * be in the graph (for v2.1 too). Never fails for well-formed graphs; cycles are asserted away by the loader.
+ * version decides the algorithm. */
+void state_resolve(struct arena *arena, const struct room_version *version, const struct auth_graph *graph,
+                   const struct state_set *sets, size_t set_count, struct state_set *out);
+
+#endif
