@@ -193,6 +193,7 @@ CREATE TABLE event (
     prev_nids       bigint[] NOT NULL,      -- known ones; missing ones are rows of backward_edge
     auth_nids       bigint[] NOT NULL,
     redacted_by     bigint,                 -- event nid of the redaction that applies
+    replaces_nid    bigint,                 -- state events: the event of this (type, state_key) in the state before; NULL: none or unknown
     notify_total    bigint NOT NULL DEFAULT 0,              -- running count of notifying events of the room up to this one
     json            bytea NOT NULL          -- canonical PDU as signed, without unsigned
 );
@@ -339,3 +340,20 @@ CREATE TABLE outgoing_edu (
 );
 CREATE INDEX outgoing_edu_server ON outgoing_edu (server, edu_nid);
 CREATE UNIQUE INDEX outgoing_edu_coalesce ON outgoing_edu (server, type, coalesce_key) WHERE coalesce_key IS NOT NULL;
+
+-- ---------------------------------------------------------------- views (read by every kind)
+CREATE VIEW event_full AS                   -- struct event_row of lib/store/event_row.h
+    SELECT e.event_nid, e.room_nid, e.room_pos, e.pos, e.depth, e.origin_server_ts, e.snapshot_nid, e.redacted_by, e.replaces_nid,
+           e.flags::bigint AS flags, e.event_id, e.type, e.state_key, e.sender, e.json, e.prev_nids, e.auth_nids,
+           r.room_id, r.room_version
+    FROM event e JOIN room r USING (room_nid);
+
+-- ---------------------------------------------------------------- guards
+-- Ends the transaction as a lost race (SQLSTATE 40001), for statements like: SELECT conflict_unless(EXISTS (…updated row…)).
+CREATE FUNCTION conflict_unless(held boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT coalesce(held, false) THEN
+        RAISE EXCEPTION 'lost a race' USING ERRCODE = '40001';
+    END IF;
+    RETURN true;
+END $$;

@@ -16,7 +16,7 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_AR
 struct json {
     enum json_type type;
     bool boolean;       /* JSON_BOOL */
-    bool tidy;          /* the span already is canonical JSON: json_canonical copies it */
+    bool tidy;          /* the span is canonical JSON as it stands, json_canonical copies it: clear it in a node you change */
     uint32_t count;     /* members of an object, elements of an array */
     int64_t integer;    /* JSON_INT: fits int64; JSON_REAL: truncated towards zero when it fits, else 0 */
     double real;        /* JSON_REAL, and JSON_INT converted */
@@ -46,7 +46,8 @@ bool json_is(const struct json *value, enum json_type type); /* false for NULL *
 #define json_each(item, container) for (const struct json *item = (container) ? (container)->first : NULL; item; item = item->next)
 
 /* Canonical JSON: keys sorted by code point, shortest form, no blanks. `value` must have been parsed JSON_CANONICAL
- * (floats are written as they stand in the source, for room versions 1 to 5). `without` names top-level keys to leave out
+ * (for room versions 1 to 5, floats are written as they stand in the source; whole ones with an exponent as integers, as the
+ * appendix's 1e10 shows). `without` names top-level keys to leave out
  * ("signatures", "unsigned"); NULL-terminated list or NULL. */
 struct slice json_canonical(struct arena *arena, const struct json *value, const char *const *without);
 void json_canonical_into(struct strbuf *out, const struct json *value, const char *const *without);

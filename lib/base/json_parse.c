@@ -1,7 +1,7 @@
 /* The strict parser (json.h says what it rejects). Recursive descent, one function per production of RFC 8259; the depth
  * limit bounds the recursion. Strict, because a signature is over bytes: two servers that read the same bytes differently
  * disagree about what was signed.
- * `untidy` counts what canonical JSON would have written otherwise (blanks, escapes, keys out of order, -0). A value during
+ * `untidy` counts what canonical JSON would have written otherwise (blanks, escapes, keys out of order, -0, 1e3). A value during
  * which it did not move is canonical as it stands, and its span can be hashed and signed without being written again. */
 #include "lib/base/json.h"
 
@@ -93,6 +93,7 @@ static bool parse_real(struct parser *p, const char *start, struct json *value)
     }
     if (next_is(p, 'e') || next_is(p, 'E')) {
         p->at++;
+        p->untidy++;
         if (next_is(p, '+') || next_is(p, '-'))
             p->at++;
         if (!is_digit(p))

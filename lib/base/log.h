@@ -20,8 +20,12 @@ struct log_field {
     struct slice text; /* when at != NULL */
     int64_t number;
 };
+static inline struct slice log_cstr(const char *text)
+{
+    return text ? slice_from_cstr(text) : SLICE("");
+}
 #define LOG_STR(k, s) ((struct log_field){.key = (k), .text = (s).at ? (s) : SLICE("")})
-#define LOG_CSTR(k, c) ((struct log_field){.key = (k), .text = (c) ? slice_from_cstr(c) : SLICE("")})
+#define LOG_CSTR(k, c) ((struct log_field){.key = (k), .text = log_cstr(c)})
 #define LOG_I64(k, n) ((struct log_field){.key = (k), .number = (n)})
 void log_write(enum log_level level, const char *message, const struct log_field *fields, size_t count);
 #define log_event(level, message, ...) \

@@ -20,9 +20,10 @@ struct db_batch;
 struct db_result;
 
 /* One per process. url: libpq connection string or URI; role: SET ROLE after connect ("" keeps the login's). Connections open
- * lazily, are prepared on first use of each statement, and close after 30 s without use (one stays). */
+ * lazily, are prepared on first use of each statement, and close after 30 s without use, the last one after 60 s. */
 struct db_pool *db_pool_create(const char *url, const char *role, int connections_max);
 void db_pool_destroy(struct db_pool **pool);
+void db_pool_tidy(struct db_pool *pool); /* closes what was idle too long: to be called each second or so; cheap, any thread */
 struct db_pool_stats {
     int open, busy, waiting;
     int64_t batches, statements, failures;

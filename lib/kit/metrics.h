@@ -13,6 +13,8 @@ struct metric *metric_histogram_ms(const char *name, const char *help, const cha
 void metric_add(struct metric *metric, int64_t amount);
 void metric_set(struct metric *metric, int64_t value);
 void metric_observe_us(struct metric *metric, int64_t microseconds);
+/* The value is asked for when it is collected (on the control thread): queue lengths, pool sizes. Counters and gauges. */
+void metric_read_by(struct metric *metric, int64_t (*read)(void *context), void *context);
 void metrics_write(struct strbuf *out); /* text exposition of this process */
 
 #endif

@@ -20,6 +20,7 @@ struct settings {
     const char *data_folder;               /* from the command line; absolute */
     int replicas_of[SERVICE_COUNT];        /* ≥ 1 (0 switches a kind off) */
     int threads_of[SERVICE_COUNT];
+    bool replicas_given[SERVICE_COUNT];    /* asked for by name: its program must be there */
 };
 
 /* Defaults, then the file (may be NULL), then key=value overrides. On failure *error names file, line, key. Strings live in the arena. */

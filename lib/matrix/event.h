@@ -25,15 +25,16 @@ struct event {
     struct slices prev_events, auth_events;
     int64_t depth;
     int64_t origin_server_ts;
-    const struct json *content; /* always an object */
+    const struct json *content;       /* always an object */
     const struct json *unsigned_data; /* may be NULL */
-    const struct json *json;    /* the whole object */
-    struct slice raw;           /* canonical bytes as signed, without "unsigned"; what is stored and sent to servers */
-    bool rejected;              /* for rules that look at auth events: "if any was rejected" */
+    const struct json *json;          /* the whole object */
+    struct slice raw;                 /* canonical bytes as signed, without "unsigned"; what is stored and sent to servers */
+    bool rejected;                    /* for rules that look at auth events: "if any was rejected" */
 };
 
 /* Checks the event format of the version and the size limits. `text` is any JSON form; event->raw is canonical without
- * `unsigned` (and without event_id from v3 on, where it is not part of a PDU). BAD_JSON, TOO_LARGE; *why (optional) is static text. */
+ * `unsigned` (and without event_id from v3 on, where it is not part of a PDU). BAD_JSON, TOO_LARGE; *why (optional) is static text.
+ */
 enum fault event_parse(struct arena *arena, const struct room_version *version, struct slice text, struct event **out,
                        const char **why);
 
@@ -49,7 +50,8 @@ struct slice event_redact(struct arena *arena, const struct room_version *versio
 struct slice event_signing_bytes(struct arena *arena, const struct room_version *version, const struct json *event);
 
 /* Servers that must have signed it: sender's; for v1/v2 also event_id's; restricted joins: join_authorised_via_users_server's;
- * third-party invites: none from the sender ("Validating hashes and signatures on received events"). */
+ * third-party invites: none from the sender ("Validating hashes and signatures on received events"). Each once. An empty name
+ * stands for a signer that does not exist: json_signature finds none, and the event is to be dropped. */
 size_t event_required_signers(const struct event *event, struct slice out[3]);
 
 /* A new event of this server, up to signing. fields: everything but hashes and signatures. */
@@ -60,8 +62,11 @@ struct event_draft {
     struct slice content; /* raw JSON object */
     struct slice redacts; /* absent unless m.room.redaction */
     int64_t origin_server_ts;
+    /* Versions 1 and 2 only, may be left empty: base64 reference hashes of prev_events and auth_events, in their order. */
+    struct slices prev_hashes, auth_hashes;
 };
-/* Builds the JSON object with hashes but without signatures: canonical bytes. room_id absent for a v12 create event. */
+/* Builds the JSON object with hashes but without signatures: canonical bytes. room_id absent for a v12 create event.
+ * Versions 1 and 2: chooses the event_id. Absent when content is not JSON that the version allows. */
 struct slice event_build(struct arena *arena, const struct room_version *version, const struct event_draft *draft,
                          struct slice room_id, int64_t depth, struct slices prev_events, struct slices auth_events);
 /* Splices {"server":{"key_id":"sig"}} into canonical event bytes (keeps others' signatures). */

@@ -4,14 +4,14 @@
 
 #include "lib/base/arena.h"
 
-bool user_id_is_valid(struct slice id);            /* historical grammar: what others may send us; ≤ 255 bytes */
-bool user_localpart_is_valid(struct slice local);  /* strict grammar: what we let people register */
-bool room_id_is_valid(struct slice id);            /* "!" opaque [":" server] */
+bool user_id_is_valid(struct slice id);           /* historical grammar: what others may send us; ≤ 255 bytes */
+bool user_localpart_is_valid(struct slice local); /* strict grammar: what we let people register */
+bool room_id_is_valid(struct slice id);           /* "!" opaque [":" server] */
 bool room_alias_is_valid(struct slice alias);
 bool event_id_is_valid(struct slice id);
 bool server_name_is_valid(struct slice name);
-struct slice id_server_name(struct slice id);      /* after the first ':'; absent if none */
-struct slice id_localpart(struct slice id);        /* between sigil and first ':' */
+struct slice id_server_name(struct slice id); /* after the first ':'; absent if none */
+struct slice id_localpart(struct slice id);   /* between sigil and first ':' */
 /* Host, optional port (-1 when absent), whether the host is an IP literal (v6 without its brackets in *host). */
 struct server_name {
     struct slice host;

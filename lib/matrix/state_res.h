@@ -10,6 +10,8 @@ struct auth_graph_node {
     struct event *event;
     const uint32_t *auth; /* indices of its auth events */
     uint32_t auth_count;
+    int64_t key; /* the caller's id of its (type, state_key), 0: unknown. Only asked of events that are in none of the sets:
+                    resolution may bring such a one back, and leaves it out when it cannot name its key */
 };
 struct auth_graph {
     const struct auth_graph_node *nodes;

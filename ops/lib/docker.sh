@@ -13,6 +13,7 @@ docker_start()
     mkdir -p "$folder"
     # Sockets go to a short path: their names are limited to 107 bytes.
     run=$(mktemp -d /tmp/myelin-docker.XXXXXX)
+    echo "$run" >"$folder/run"
     for driver in overlay2 vfs; do
         setsid nohup dockerd --data-root "$folder/data" --exec-root "$run/exec" -p "$run/pid" --storage-driver "$driver" \
             </dev/null >"$folder/dockerd.log" 2>&1 &
@@ -42,11 +43,15 @@ docker_stop()
         return 0
     fi
     kill "$1" 2>/dev/null || true
-    local tries=0
+    local tries=0 run
     while kill -0 "$1" 2>/dev/null && [ $tries -lt 200 ]; do
         sleep 0.1
         tries=$((tries + 1))
     done
+    run=$(cat "$MYELIN_ROOT/build/docker/run")
+    case $run in
+    /tmp/myelin-docker.*) rm -rf "$run" ;;
+    esac
 }
 
 # docker_base: prints the name of an image that has every runtime package, made by debootstrap where no registry is reachable.

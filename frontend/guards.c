@@ -1,0 +1,276 @@
+/* Everything a connection may do to us that libh2o lets it do. The tools are few: each connection has a struct client, hung on the
+ * socket's close callback; once a second a sweep looks at all requests that are still being read; and whoever breaks a rule gets
+ * shutdown(2), which makes h2o see the end of the stream in its own time, so that it is safe in any callback. */
+#include "frontend/guards.h"
+
+#include "lib/base/ensure.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/kit/metrics.h"
+
+#include <h2o/http2_internal.h>
+#include <stdlib.h>
+
+enum {
+    HEADER_MS = 10000,          /* a request's head, from its first byte */
+    IDLE_MS = 75000,            /* between requests of a connection */
+    BODY_BYTES_PER_S = 64 * 1024, /* a body that comes at least this fast may take longer than body_timeout */
+    RESET_BURST = 200,          /* unanswered streams that a client may drop… */
+    RESET_MS = 100,             /* …and how fast they are forgiven: ten a second */
+};
+
+/* ---- who may connect */
+
+struct admission {
+    pthread_mutex_t lock;
+    struct map *open; /* address key → connections */
+    int64_t total;
+    struct metric *connections, *refused, *reset_floods, *slow;
+};
+
+struct admission *admission_create(void)
+{
+    struct admission *admission = calloc(1, sizeof *admission);
+    ensure(admission);
+    pthread_mutex_init(&admission->lock, NULL);
+    admission->open = map_create(NULL);
+    admission->connections = metric_gauge("myelin_frontend_connections", "Open client connections", NULL);
+    admission->refused = metric_counter("myelin_frontend_connections_refused_total", "Connections over a cap", NULL);
+    admission->reset_floods =
+        metric_counter("myelin_frontend_reset_floods_total", "HTTP/2 connections cut for resetting too many streams", NULL);
+    admission->slow = metric_counter("myelin_frontend_slow_requests_total", "Connections cut for late headers or bodies", NULL);
+    return admission;
+}
+
+void admission_destroy(struct admission **admission)
+{
+    if (*admission) {
+        map_destroy(&(*admission)->open);
+        pthread_mutex_destroy(&(*admission)->lock);
+    }
+    free(*admission);
+    *admission = NULL;
+}
+
+static struct slice key_slice(const struct client *client)
+{
+    return slice_of((const char *)&client->address.key, sizeof client->address.key);
+}
+
+static bool admission_enter(struct admission *admission, const struct client *client, const struct settings *settings)
+{
+    bool admitted = false;
+    pthread_mutex_lock(&admission->lock);
+    int64_t open = 0;
+    map_get_i64(admission->open, key_slice(client), &open);
+    if (admission->total < settings->connections_max && (!client->counted || open < settings->connections_per_address)) {
+        admission->total++;
+        if (client->counted)
+            map_put_i64(admission->open, key_slice(client), open + 1);
+        admitted = true;
+    }
+    pthread_mutex_unlock(&admission->lock);
+    metric_add(admitted ? admission->connections : admission->refused, 1);
+    return admitted;
+}
+
+static void admission_leave(struct admission *admission, const struct client *client)
+{
+    pthread_mutex_lock(&admission->lock);
+    admission->total--;
+    int64_t open = 0;
+    if (client->counted && map_get_i64(admission->open, key_slice(client), &open)) {
+        if (open > 1)
+            map_put_i64(admission->open, key_slice(client), open - 1);
+        else
+            map_remove(admission->open, key_slice(client));
+    }
+    pthread_mutex_unlock(&admission->lock);
+    metric_add(admission->connections, -1);
+}
+
+/* ---- one connection */
+
+static void on_close(void *data)
+{
+    struct client *client = data;
+    admission_leave(client->loop->front->admission, client);
+    h2o_linklist_unlink(&client->link);
+    free(client);
+}
+
+struct client *client_admit(struct loop *loop, h2o_socket_t *socket)
+{
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+    struct client *client = calloc(1, sizeof *client);
+    ensure(client);
+    h2o_socket_getpeername(socket, (struct sockaddr *)&peer);
+    address_from_socket((struct sockaddr *)&peer, &client->address);
+    client->loop = loop;
+    client->socket = socket;
+    client->counted = !networks_contain(loop->trusted, &client->address);
+    client->idle_since_ms = (int64_t)h2o_now(loop->events);
+    if (!admission_enter(loop->front->admission, client, loop->settings)) {
+        log_event(LOG_DEBUG, "connection over a cap", LOG_CSTR("address", client->address.text));
+        free(client);
+        h2o_socket_close(socket);
+        return NULL;
+    }
+    h2o_linklist_insert(&loop->clients, &client->link);
+    socket->on_close.cb = on_close;
+    socket->on_close.data = client;
+    if (!h2o_timeout_is_linked(&loop->sweep))
+        h2o_timeout_link(loop->events, &loop->context.one_sec_timeout, &loop->sweep);
+    return client;
+}
+
+struct client *client_of_request(h2o_req_t *req)
+{
+    return req->conn->callbacks->get_socket(req->conn)->on_close.data;
+}
+
+void client_shut(struct client *client)
+{
+    client->doomed = true;
+    shutdown(h2o_socket_get_fd(client->socket), SHUT_RDWR);
+}
+
+/* The same arithmetic as in limits.c: full_at is when all would be forgiven. What was read from the socket before the shutdown
+ * still reaches the handler, which sees `doomed` and answers without a worker. */
+void client_reset(struct client *client)
+{
+    int64_t now_ms = (int64_t)h2o_now(client->loop->events);
+    if (client->doomed)
+        return;
+    if (client->resets_full_at_ms < now_ms)
+        client->resets_full_at_ms = now_ms;
+    client->resets_full_at_ms += RESET_MS;
+    if (client->resets_full_at_ms - now_ms <= RESET_BURST * RESET_MS)
+        return;
+    log_event(LOG_INFO, "stream reset flood: connection cut", LOG_CSTR("address", client->address.text));
+    metric_add(client->loop->front->admission->reset_floods, 1);
+    client_shut(client);
+}
+
+/* ---- the sweep */
+
+static int64_t timeval_ms(struct timeval tv)
+{
+    return (int64_t)tv.tv_sec * 1000 + tv.tv_usec / 1000;
+}
+
+static void cut_slow(struct client *client, const char *what)
+{
+    if (client->doomed)
+        return;
+    log_event(LOG_INFO, "connection cut", LOG_CSTR("why", what), LOG_CSTR("address", client->address.text));
+    metric_add(client->loop->front->admission->slow, 1);
+    client_shut(client);
+}
+
+static void judge_body(struct client *client, int64_t since_ms, size_t received)
+{
+    const struct loop *loop = client->loop;
+    int64_t allowed_ms = loop->settings->body_timeout + (int64_t)(received * 1000 / BODY_BYTES_PER_S);
+    client->body_bytes += received;
+    if ((int64_t)h2o_now(client->loop->events) - since_ms > allowed_ms)
+        cut_slow(client, "the body is late");
+    else if (client->body_bytes > 2 * loop->front->entity_max)
+        cut_slow(client, "too much in unfinished bodies");
+}
+
+/* h2o keeps these times for HTTP/1: begin_at is the first byte, body_begin_at the end of the head, both 0 until then. A path
+ * configuration is bound when the request is handed to us: from then on the worker's deadline counts, not the client's. */
+static int judge_http1(h2o_req_t *req, void *unused)
+{
+    struct client *client = client_of_request(req);
+    int64_t now_ms = (int64_t)h2o_now(client->loop->events);
+    if (req->pathconf)
+        return 0;
+    if (req->timestamps.request_body_begin_at.tv_sec)
+        judge_body(client, timeval_ms(req->timestamps.request_body_begin_at), client->socket->input->size);
+    else if (req->timestamps.request_begin_at.tv_sec) {
+        if (now_ms - timeval_ms(req->timestamps.request_begin_at) > HEADER_MS)
+            cut_slow(client, "the headers are late");
+    } else if (now_ms - client->idle_since_ms > IDLE_MS && !client->doomed)
+        client_shut(client);
+    return 0;
+}
+
+/* HTTP/2 has no times of its own, so the first sweep that sees an unfinished body notes it. Idle ones are h2o's business. */
+static int judge_http2(h2o_req_t *req, void *unused)
+{
+    const h2o_http2_stream_t *stream = H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, req);
+    struct client *client = client_of_request(req);
+    if (stream->state != H2O_HTTP2_STREAM_STATE_RECV_BODY && stream->state != H2O_HTTP2_STREAM_STATE_RECV_HEADERS)
+        return 0;
+    struct timeval *since = &req->timestamps.request_body_begin_at;
+    if (since->tv_sec == 0)
+        *since = *h2o_get_timestamp(&client->loop->context, NULL, NULL);
+    judge_body(client, timeval_ms(*since), stream->_req_body ? stream->_req_body->size : 0);
+    return 0;
+}
+
+void guards_sweep(struct loop *loop)
+{
+    for (h2o_linklist_t *node = loop->clients.next; node != &loop->clients; node = node->next)
+        H2O_STRUCT_FROM_MEMBER(struct client, link, node)->body_bytes = 0;
+    const h2o_globalconf_t *config = &loop->front->config;
+    config->http1.callbacks.foreach_request(&loop->context, judge_http1, NULL);
+    config->http2.callbacks.foreach_request(&loop->context, judge_http2, NULL);
+}
+
+static int shut_if_idle(h2o_req_t *req, void *unused)
+{
+    if (!req->pathconf && !req->timestamps.request_begin_at.tv_sec)
+        client_shut(client_of_request(req));
+    return 0;
+}
+
+void guards_shut_idle(struct loop *loop)
+{
+    loop->front->config.http1.callbacks.foreach_request(&loop->context, shut_if_idle, NULL);
+}
+
+/* ---- framing */
+
+/* h2o has taken the framing headers out of req->headers, but the head stands unchanged at the start of the socket's input until
+ * the request is answered (names in lower case). */
+const char *guards_framing_error(h2o_req_t *req)
+{
+    if (req->version >= 0x200)
+        return NULL;
+    h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
+    struct slice rest = slice_of(socket->input->bytes, socket->input->size), line, name, value, length = SLICE_ABSENT;
+    bool has_length = false, has_encoding = false, has_host = false;
+    if (!slice_cut(rest, '\n', &line, &rest))
+        return NULL;
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        if (line.len && line.at[line.len - 1] == '\r')
+            line.len--;
+        if (line.len == 0)
+            break;
+        if (line.at[0] == ' ' || line.at[0] == '\t')
+            return "a folded header line";
+        if (!slice_cut(line, ':', &name, &value))
+            continue;
+        if (slice_eq(name, SLICE("content-length"))) {
+            value = slice_trim(value);
+            if (has_length && !slice_eq(value, length))
+                return "two Content-Length headers";
+            has_length = true;
+            length = value;
+        } else if (slice_eq(name, SLICE("transfer-encoding"))) {
+            if (has_encoding)
+                return "two Transfer-Encoding headers";
+            has_encoding = true;
+        } else if (slice_eq(name, SLICE("host"))) {
+            if (has_host)
+                return "two Host headers";
+            has_host = true;
+        }
+    }
+    if (has_length && has_encoding)
+        return "both Content-Length and Transfer-Encoding";
+    return has_host || req->version < 0x101 ? NULL : "no Host header";
+}

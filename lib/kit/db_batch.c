@@ -1,0 +1,200 @@
+/* Batches and transactions: what handlers see. Both are the same thing, a list of statements and a connection that is held from the
+ * first trip to the last; a batch has one trip. What holds the connection is registered with the arena before it is taken,
+ * so an arena that ends early, or jumps out in the middle of a row, still gives it back. */
+#include "lib/base/clock.h"
+#include "lib/base/ensure.h"
+#include "lib/kit/db_pool.h"
+#include "lib/kit/db_trip.h"
+#include "lib/kit/db_value.h"
+
+enum { ROLLBACK_MAX_MS = 1000 };
+
+enum db_batch_state { DB_BATCH_OPEN, DB_BATCH_BEGUN /* a transaction after its first trip */, DB_BATCH_OVER };
+
+struct db_batch {
+    struct db_pool *pool;
+    struct arena *arena;
+    int64_t deadline_ms;
+    bool is_transaction;
+    enum db_batch_state state;
+    enum fault fault;                 /* why a transaction is over */
+    struct db_connection *connection; /* held */
+    struct db_trip trip;              /* the last one */
+    struct db_result *first, *last;   /* to be sent with the next trip */
+    int64_t waiting;                  /* how many they are */
+};
+
+/* Gives the connection back. Unread answers: what still runs is cancelled and the connection closed. UNAVAILABLE, said by the
+ * server: closed too, it may be a standby or have lost our prepared statements. */
+static void give_back(struct db_batch *batch)
+{
+    if (!batch->connection)
+        return;
+    PQclear(batch->trip.in_hand);
+    batch->trip.in_hand = NULL;
+    bool is_clean = batch->trip.is_clean && batch->trip.error.fault != FAULT_UNAVAILABLE &&
+                    PQtransactionStatus(batch->connection->pg) == PQTRANS_IDLE;
+    if (!batch->trip.is_clean && PQstatus(batch->connection->pg) == CONNECTION_OK)
+        db_connection_cancel(batch->connection);
+    db_pool_give(batch->pool, &batch->connection, is_clean);
+}
+
+/* Also after the deadline: a transaction left open holds locks and everybody's horizon. */
+static void end_transaction(struct db_batch *batch)
+{
+    PGTransactionStatusType status = PQtransactionStatus(batch->connection->pg);
+    if (batch->trip.is_clean && (status == PQTRANS_INTRANS || status == PQTRANS_INERROR)) {
+        struct db_error error = batch->trip.error;
+        batch->trip = (struct db_trip){
+            .arena = batch->arena, .deadline_ms = clock_monotonic_ms() + ROLLBACK_MAX_MS, .after = "ROLLBACK", .error = {FAULT_OK}};
+        db_trip_make(&batch->trip, batch->connection);
+        batch->trip.error = error;
+    }
+    give_back(batch);
+}
+
+static void batch_release(void *object)
+{
+    db_rollback(object);
+}
+
+static struct db_batch *batch_create(struct db_pool *pool, struct arena *arena, int64_t deadline_ms, bool is_transaction)
+{
+    struct db_batch *batch = arena_new(arena, struct db_batch);
+    *batch = (struct db_batch){.pool = pool, .arena = arena, .deadline_ms = deadline_ms, .is_transaction = is_transaction};
+    arena_defer(arena, batch_release, batch);
+    return batch;
+}
+
+struct db_batch *db_batch(struct db_pool *pool, struct arena *arena, int64_t deadline_ms)
+{
+    return batch_create(pool, arena, deadline_ms, false);
+}
+
+struct db_batch *db_transaction(struct db_pool *pool, struct arena *arena, int64_t deadline_ms)
+{
+    return batch_create(pool, arena, deadline_ms, true);
+}
+
+struct db_result *db_add(struct db_batch *batch, const struct db_statement *statement, const union db_value *params)
+{
+    ensure(batch->state != DB_BATCH_OVER || batch->fault); /* after a failed step, what follows only fails too */
+    size_t count = (size_t)statement->param_count;
+    struct db_result *result = arena_new(batch->arena, struct db_result);
+    *result = (struct db_result){.statement = statement,
+                                 .arena = batch->arena,
+                                 .values = arena_new_array(batch->arena, count, const char *),
+                                 .lengths = arena_new_array(batch->arena, count, int),
+                                 .formats = arena_new_array(batch->arena, count, int)};
+    for (size_t i = 0; i < count; i++) {
+        struct slice image = db_value_encode(batch->arena, statement->params[i], &params[i]);
+        ensure(image.len <= INT32_MAX);
+        result->values[i] = image.at;
+        result->lengths[i] = (int)image.len;
+        result->formats[i] = 1;
+    }
+    *(batch->last ? &batch->last->next : &batch->first) = result;
+    batch->last = result;
+    batch->waiting++;
+    return result;
+}
+
+/* A connection that died in the pool unseen fails when it is written to: nothing can have been committed then, so the trip is made
+ * again on a new one, once. */
+static enum fault make_trip(struct db_batch *batch, const char *before, const char *after)
+{
+    batch->trip = (struct db_trip){.arena = batch->arena,
+                                   .deadline_ms = batch->deadline_ms,
+                                   .first = batch->first,
+                                   .before = before,
+                                   .after = after,
+                                   .is_clean = true};
+    bool is_reused = false;
+    enum fault fault = clock_monotonic_ms() < batch->deadline_ms ? FAULT_OK : FAULT_DEADLINE;
+    if (!fault && !batch->connection)
+        fault = db_pool_take(batch->pool, batch->deadline_ms, false, &batch->connection, &is_reused);
+    if (!fault)
+        fault = db_trip_make(&batch->trip, batch->connection);
+    if (fault == FAULT_UNAVAILABLE && is_reused && !batch->trip.is_sent) {
+        give_back(batch);
+        fault = db_pool_take(batch->pool, batch->deadline_ms, true, &batch->connection, &is_reused);
+        if (!fault)
+            fault = db_trip_make(&batch->trip, batch->connection);
+    }
+    db_pool_count(batch->pool, batch->waiting, fault != FAULT_OK);
+    for (struct db_result *result = batch->first; result && fault; result = result->next)
+        result->state = DB_RESULT_FAILED; /* also when no connection was had */
+    batch->first = batch->last = NULL;
+    batch->waiting = 0;
+    return fault;
+}
+
+enum fault db_run(struct db_batch *batch)
+{
+    ensure(!batch->is_transaction);
+    if (!batch->first)
+        return FAULT_OK;
+    enum fault fault = make_trip(batch, NULL, NULL);
+    give_back(batch);
+    return fault;
+}
+
+static enum fault transaction_trip(struct db_batch *transaction, const char *after)
+{
+    enum fault fault = make_trip(transaction, transaction->state == DB_BATCH_OPEN ? "BEGIN" : NULL, after);
+    transaction->state = fault || after ? DB_BATCH_OVER : DB_BATCH_BEGUN;
+    transaction->fault = fault;
+    if (transaction->state == DB_BATCH_OVER && transaction->connection)
+        end_transaction(transaction);
+    return fault;
+}
+
+enum fault db_step(struct db_batch *transaction)
+{
+    ensure(transaction->is_transaction && (transaction->state != DB_BATCH_OVER || transaction->fault));
+    if (transaction->fault || !transaction->first)
+        return transaction->fault;
+    return transaction_trip(transaction, NULL);
+}
+
+enum fault db_commit(struct db_batch *transaction)
+{
+    ensure(transaction->is_transaction && (transaction->state != DB_BATCH_OVER || transaction->fault));
+    if (transaction->fault)
+        return transaction->fault;
+    if (transaction->state == DB_BATCH_OPEN && !transaction->first) {
+        transaction->state = DB_BATCH_OVER;
+        return FAULT_OK;
+    }
+    return transaction_trip(transaction, "COMMIT");
+}
+
+void db_rollback(struct db_batch *transaction)
+{
+    if (transaction->connection)
+        end_transaction(transaction);
+    transaction->state = DB_BATCH_OVER;
+}
+
+const char *db_constraint(const struct db_batch *batch)
+{
+    return batch->trip.error.constraint;
+}
+
+int64_t db_affected(const struct db_result *result)
+{
+    ensure(result->state != DB_RESULT_WAITING);
+    return result->state == DB_RESULT_READ ? result->affected : 0;
+}
+
+bool db_next(struct db_result *result, union db_value *columns)
+{
+    ensure(result->state != DB_RESULT_WAITING); /* run the batch first */
+    const struct db_row *row = result->state == DB_RESULT_READ ? result->upcoming : NULL;
+    if (!row)
+        return false;
+    result->upcoming = row->next;
+    for (int i = 0; i < result->statement->column_count; i++)
+        columns[i] = db_value_decode(result->arena, result->statement->columns[i], row->columns[i]);
+    return true;
+}

@@ -1,0 +1,142 @@
+"""A scripted homeserver: signs events and transactions, serves its key, joins rooms of a real server. Needs PyNaCl.
+
+It knows just enough of federation for one user who joins public rooms and talks (room versions 4 to 11, where an event's id is the
+hash of the redacted event). What it is sent, it acknowledges and forgets.
+"""
+
+import base64
+import hashlib
+import http.server
+import json
+import ssl
+import threading
+import time
+
+from nacl.signing import SigningKey
+
+from matrix import Http, quote
+
+CONTENT_KEPT = {"m.room.member": ("membership", "join_authorised_via_users_server"), "m.room.create": None}
+EVENT_KEPT = ("event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth", "prev_events", "auth_events",
+              "origin_server_ts")
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def unpadded(data):
+    return base64.b64encode(data).decode().rstrip("=")
+
+
+def without(event, *names):
+    return {key: value for key, value in event.items() if key not in names}
+
+
+def redacted(event):
+    """Room version 11's algorithm, for the event types that this peer makes."""
+    kept = {key: value for key, value in event.items() if key in EVENT_KEPT}
+    names = CONTENT_KEPT.get(event["type"], ())
+    if names is not None:
+        kept["content"] = {key: value for key, value in event["content"].items() if key in names}
+    return kept
+
+
+class Peer:
+    """A federation server on loopback, named localhost:PORT."""
+
+    def __init__(self, authority, port):
+        self.name, self.authority, self.port = f"localhost:{port}", authority, port
+        self.key, self.key_id = SigningKey.generate(), "ed25519:peer"
+        self.user_id = f"@peer:{self.name}"
+        certificate, key = authority.issue("peer")
+        peer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def reply(self):
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                data = canonical(peer.answer(self.path))
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_PUT = do_POST = reply
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+
+    def answer(self, path):
+        if path.startswith("/_matrix/key/v2/server"):
+            return self.sign({"server_name": self.name, "valid_until_ts": int(time.time() * 1000) + 86400000, "old_verify_keys": {},
+                              "verify_keys": {self.key_id: {"key": unpadded(bytes(self.key.verify_key))}}})
+        return {"pdus": {}}
+
+    def sign(self, value):
+        signature = self.key.sign(canonical(without(value, "signatures", "unsigned"))).signature
+        value.setdefault("signatures", {}).setdefault(self.name, {})[self.key_id] = unpadded(signature)
+        return value
+
+    def sign_event(self, event):
+        """Adds hash and signature; returns the event and its id."""
+        event["hashes"] = {"sha256": unpadded(hashlib.sha256(canonical(without(event, "hashes", "signatures", "unsigned"))).digest())}
+        kept = self.sign(redacted(event))
+        event["signatures"] = kept["signatures"]
+        digest = hashlib.sha256(canonical(without(kept, "signatures", "unsigned"))).digest()
+        return event, "$" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def request(self, http, destination, method, path, body=None):
+        signed = {"method": method, "uri": path, "origin": self.name, "destination": destination}
+        if body is not None:
+            signed["content"] = body
+        signature = self.sign(signed)["signatures"][self.name][self.key_id]
+        header = f'X-Matrix origin="{self.name}",destination="{destination}",key="{self.key_id}",sig="{signature}"'
+        return http.send(method, path, body, {"Authorization": header})
+
+    def join(self, http, destination, room):
+        """Joins through make_join and send_join; returns what further events of ours need."""
+        path = f"/_matrix/federation/v1/make_join/{quote(room)}/{quote(self.user_id)}?ver=10&ver=11"
+        status, answer = self.request(http, destination, "GET", path)
+        if status != 200:
+            raise RuntimeError(f"make_join: {status} {answer}")
+        event = answer["event"]
+        event.update(origin_server_ts=int(time.time() * 1000), sender=self.user_id, state_key=self.user_id, room_id=room)
+        event.pop("origin", None)
+        event, join_id = self.sign_event(without(event, "event_id", "signatures", "hashes", "unsigned"))
+        status, answer = self.request(http, destination, "PUT", f"/_matrix/federation/v2/send_join/{quote(room)}/{quote(join_id)}", event)
+        if status != 200:
+            raise RuntimeError(f"send_join: {status} {answer}")
+        state = {(entry["type"], entry["state_key"]): entry for entry in answer["state"]}
+        # Ids of others' state are their reference hashes; create and power levels keep content that redaction must not drop.
+        auth = [self.reference(state["m.room.create", ""]), self.reference(state["m.room.power_levels", ""]), join_id]
+        return {"room": room, "auth": auth, "last": join_id, "depth": event["depth"] + 1}
+
+    @staticmethod
+    def reference(event):
+        kept = {key: value for key, value in event.items() if key in EVENT_KEPT}
+        if event["type"] == "m.room.power_levels":
+            names = ("ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default")
+            kept["content"] = {key: value for key, value in event["content"].items() if key in names}
+        digest = hashlib.sha256(canonical(without(kept, "signatures", "unsigned"))).digest()
+        return "$" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def message(self, place, text):
+        """The next message of ours in a room that join() described."""
+        event, event_id = self.sign_event({
+            "type": "m.room.message", "room_id": place["room"], "sender": self.user_id, "content": {"msgtype": "m.text", "body": text},
+            "origin_server_ts": int(time.time() * 1000), "depth": place["depth"], "prev_events": [place["last"]], "auth_events": place["auth"]})
+        place["last"], place["depth"] = event_id, place["depth"] + 1
+        return event, event_id

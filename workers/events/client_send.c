@@ -1,0 +1,87 @@
+/* Plain sends by clients, straight to the writer: PUT …/send, …/state and …/redact (Client-Server API "Sending events to a room",
+ * "Redactions"). */
+#include "lib/base/clock.h"
+#include "lib/store/event_row.h"
+#include "proto/dispatch.h"
+#include "workers/events/append.h"
+
+static struct reply event_id_reply(struct call *call, struct slice event_id)
+{
+    struct json_writer w = json_writer_in(call->arena);
+    json_begin_object(&w);
+    json_put_string(&w, "event_id", event_id);
+    json_end_object(&w);
+    return reply_json(&w);
+}
+
+/* An unknown room is forbidden rather than not found: a client must not learn which rooms exist. */
+static struct reply append_reply(struct call *call, enum fault fault, const struct appended *appended)
+{
+    if (fault == FAULT_OK)
+        return event_id_reply(call, appended->event_ids[0]);
+    if (fault == FAULT_NOT_FOUND)
+        return call_fail(call, FAULT_FORBIDDEN, "You are not in this room");
+    if (fault == FAULT_REJECTED)
+        return call_failf(call, FAULT_FORBIDDEN, "Not allowed: %s", appended->why ? appended->why : "by the room's rules");
+    return call_fail(call, fault, appended->why);
+}
+
+static struct reply append_one(struct call *call, struct event_draft draft, struct slice txn_id, bool is_state)
+{
+    int64_t timestamp = 0;
+    draft.sender = call->requester.user_id;
+    if (!slice_is_absent(call->requester.appservice_id) && !call_query_i64(call, "ts", &timestamp))
+        return call_fail(call, FAULT_INVALID_PARAM, "ts must be a number");
+    draft.origin_server_ts = timestamp;
+    struct append append = {.room_id = call_param(call, "roomId"),
+                            .drafts = &draft,
+                            .count = 1,
+                            .txn_user = draft.sender,
+                            .txn_device = slice_is_absent(call->requester.device_id) ? SLICE("") : call->requester.device_id,
+                            .txn_id = txn_id,
+                            .skip_unchanged_state = is_state};
+    struct appended appended;
+    enum fault fault = room_append_drafts(call, &append, &appended);
+    return append_reply(call, fault, &appended);
+}
+
+struct reply send_message(struct call *call)
+{
+    return append_one(call, (struct event_draft){.type = call_param(call, "eventType"), .content = call->json->span},
+                      call_param(call, "txnId"), false);
+}
+
+struct reply send_state(struct call *call)
+{
+    struct slice state_key = call_param(call, "stateKey");
+    return append_one(call,
+                      (struct event_draft){.type = call_param(call, "eventType"),
+                                           .state_key = slice_is_absent(state_key) ? SLICE("") : state_key,
+                                           .content = call->json->span},
+                      SLICE_ABSENT, true);
+}
+
+/* The target must be of this room; whether the redaction takes effect is decided when it is persisted (redactions.h). */
+struct reply redact_event(struct call *call)
+{
+    struct slice target = call_param(call, "eventId");
+    const struct json *reason = json_get_cstr(call->json, "reason");
+    if (reason && !json_is(reason, JSON_STRING))
+        return call_fail(call, FAULT_BAD_JSON, "reason must be a string");
+    struct event_row row;
+    enum fault fault = event_row_by_id(call, target, &row);
+    if (fault == FAULT_NOT_FOUND || (!fault && !slice_eq(row.room_id, call_param(call, "roomId"))))
+        return call_fail(call, FAULT_NOT_FOUND, "No such event in this room");
+    if (fault)
+        return call_fail(call, fault, NULL);
+    const struct room_version *version = room_version_find(row.room_version);
+    struct json_writer w = json_writer_in(call->arena);
+    json_begin_object(&w);
+    if (reason)
+        json_put_string(&w, "reason", reason->text);
+    if (version && version->redacts_in_content)
+        json_put_string(&w, "redacts", target);
+    json_end_object(&w);
+    return append_one(call, (struct event_draft){.type = SLICE("m.room.redaction"), .content = json_done(&w), .redacts = target},
+                      call_param(call, "txnId"), false);
+}

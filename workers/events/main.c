@@ -1,0 +1,27 @@
+/* myelin-events: event persistence, the only writer of rooms (DESIGN §2, §9). */
+#define MYELIN_DISPATCH
+#include "lib/kit/worker.h"
+#include "proto/dispatch.h"
+#include "workers/events/hot_room.h"
+#include "workers/events/state_keys.h"
+
+enum { STATE_KEY_CACHE_BYTES = 8 * 1024 * 1024 };
+
+static enum fault start(struct worker *worker)
+{
+    hot_rooms_start((size_t)worker_settings(worker)->room_cache_size);
+    state_keys_start(STATE_KEY_CACHE_BYTES);
+    return FAULT_OK;
+}
+
+static const struct worker_kind kind = {
+    .service = SERVICE_events,
+    .routes = dispatch_routes,
+    .messages = dispatch_messages,
+    .start = start,
+};
+
+int main(int argc, char **argv)
+{
+    return worker_main(&kind, argc, argv);
+}

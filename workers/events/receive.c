@@ -1,0 +1,325 @@
+/* message room_receive: PDUs of other servers ("Checks performed on receipt of a PDU", Server-Server API). Signatures and hashes
+ * are checked before, by federation; here the event meets the room: authorisation three times, its place, the new state. Each PDU
+ * is one write batch, so that a bad one does not cost its neighbours. */
+#include "lib/base/ensure.h"
+#include "lib/store/event_row.h"
+#include "proto/dispatch.h"
+#include "workers/events/inbound.h"
+#include "workers/events/queries.h"
+#include "workers/events/state_keys.h"
+
+enum { RACES_MAX = 8 };
+
+struct reception {
+    struct call *call;
+    struct slice room_id;
+    enum receive_mode mode;
+    struct slices state_event_ids; /* the state before the first PDU; used once */
+    bool state_given;
+    int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
+    int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
+    int64_t backfill_lowest;
+};
+
+/* ---- outliers: no place, no state */
+static enum fault receive_outlier(struct room_write *write, struct inbound *inbound, const char **why)
+{
+    if (inbound->self.nid)
+        return FAULT_OK;
+    for (size_t i = 0; i < inbound->event->auth_events.len; i++)
+        if (inbound->auth[i].nid == 0)
+            return FAULT_MISSING_EVENTS;
+    inbound->missing_prev = (struct slices){NULL, 0};
+    enum fault verdict = inbound_check_auth_events(write->call, write->room, inbound, why);
+    if (verdict && verdict != FAULT_REJECTED)
+        return verdict;
+    int64_t *auth = arena_new_array(write->call->arena, inbound->event->auth_events.len, int64_t);
+    for (size_t i = 0; i < inbound->event->auth_events.len; i++)
+        auth[i] = inbound->auth[i].nid;
+    struct pending_event pending = {.event = inbound->event,
+                                    .room_pos = DB_NULL_I64,
+                                    .flags = EVENT_OUTLIER | (verdict ? EVENT_REJECTED : 0) |
+                                             (event_is_state(inbound->event) ? EVENT_STATE : 0),
+                                    .auth_nids = {auth, inbound->event->auth_events.len}};
+    enum fault fault = room_write_add(write, pending);
+    if (fault || (fault = room_write_commit(write)))
+        return fault;
+    return verdict;
+}
+
+/* ---- the state before the event */
+static enum fault given_state(struct room_write *write, struct slices event_ids, struct stored_state *out)
+{
+    struct call *call = write->call;
+    struct db_batch *batch = call_batch(call);
+    struct db_result *result = q_event_nids_of(batch, event_ids);
+    enum fault fault = db_run(batch);
+    if (fault)
+        return fault;
+    struct state_pair *pairs = arena_new_array(call->arena, event_ids.len, struct state_pair);
+    size_t count = 0;
+    struct event_rows rows;
+    int64_t *nids = arena_new_array(call->arena, event_ids.len, int64_t);
+    struct event_nids_of_row row;
+    while (count < event_ids.len && event_nids_of_next(result, &row))
+        if (!(row.flags & EVENT_REJECTED))
+            nids[count++] = row.event_nid;
+    if ((fault = event_rows_by_nid(call, (struct i64s){nids, count}, &rows)))
+        return fault;
+    struct slice *types = arena_new_array(call->arena, rows.count, struct slice),
+                 *keys = arena_new_array(call->arena, rows.count, struct slice);
+    int64_t *key_nids = arena_new_array(call->arena, rows.count, int64_t);
+    size_t state_count = 0;
+    for (size_t i = 0; i < rows.count; i++) {
+        if (slice_is_absent(rows.at[i].state_key) || rows.at[i].room_nid != write->room->room_nid)
+            continue;
+        types[state_count] = rows.at[i].type;
+        keys[state_count] = rows.at[i].state_key;
+        pairs[state_count++].event = rows.at[i].event_nid;
+    }
+    if ((fault = state_keys_intern(call, types, keys, state_count, key_nids)))
+        return fault;
+    for (size_t i = 0; i < state_count; i++)
+        pairs[i].key = key_nids[i];
+    struct state_map map = state_map_from(call->arena, pairs, state_count);
+    return room_write_derive(write, &write->state, state_map_diff(call->arena, write->state.map, map), out);
+}
+
+/* The candidate that is nearest to the wanted map becomes the parent of its snapshot; an equal one is shared. */
+static enum fault store_state(struct room_write *write, struct state_map map, const struct after_state *states, size_t count,
+                              struct stored_state *out)
+{
+    struct arena *arena = write->call->arena;
+    const struct stored_state *parent = &write->state;
+    size_t least = state_map_diff(arena, parent->map, map).count;
+    for (size_t i = 0; i < count && least; i++) {
+        size_t distance = state_map_diff(arena, states[i].before.map, map).count;
+        if (distance < least) {
+            least = distance;
+            parent = &states[i].before;
+        }
+    }
+    return room_write_derive(write, parent, state_map_diff(arena, parent->map, map), out);
+}
+
+static bool names_all_heads(const struct room_write *write, const struct inbound *inbound)
+{
+    size_t prev_count = inbound->event->prev_events.len;
+    if (prev_count != write->head_count || inbound->missing_prev.len)
+        return false;
+    for (size_t i = 0; i < prev_count; i++) {
+        size_t head = 0;
+        while (head < write->head_count && write->head_nids[head] != inbound->prev[i].nid)
+            head++;
+        if (head == write->head_count)
+            return false;
+    }
+    return true;
+}
+
+static enum fault state_before(struct room_write *write, const struct inbound *inbound, struct stored_state *out)
+{
+    if (names_all_heads(write, inbound)) {
+        *out = write->state;
+        return FAULT_OK;
+    }
+    size_t count = inbound->event->prev_events.len;
+    struct after_state *states = arena_new_array(write->call->arena, count, struct after_state);
+    struct state_map *maps = arena_new_array(write->call->arena, count, struct state_map), resolved;
+    for (size_t i = 0; i < count; i++)
+        states[i] = (struct after_state){.event_nid = inbound->prev[i].nid,
+                                         .snapshot_nid = inbound->prev[i].snapshot_nid,
+                                         .state_key_nid = inbound->prev[i].state_key_nid,
+                                         .rejected = inbound->prev[i].flags & EVENT_REJECTED};
+    enum fault fault = after_states_load(write->call, states, count);
+    if (fault)
+        return fault;
+    for (size_t i = 0; i < count; i++)
+        maps[i] = states[i].map;
+    if ((fault = resolve_states(write, maps, count, &resolved)))
+        return fault;
+    return store_state(write, resolved, states, count, out);
+}
+
+/* ---- the state after: over all heads the room has now */
+static enum fault heads_after(struct room_write *write, const struct inbound *inbound, const struct pending_event *pending,
+                              const struct stored_state *before)
+{
+    struct arena *arena = write->call->arena;
+    int64_t *nids = arena_new_array(arena, write->head_count + 1, int64_t);
+    struct slice *ids = arena_new_array(arena, write->head_count + 1, struct slice);
+    size_t count = 0;
+    for (size_t i = 0; i < write->head_count; i++) {
+        bool named = false;
+        for (size_t k = 0; k < inbound->event->prev_events.len; k++)
+            named |= inbound->prev[k].nid == write->head_nids[i];
+        if (named)
+            continue;
+        nids[count] = write->head_nids[i];
+        ids[count++] = write->head_ids[i];
+    }
+    nids[count] = pending->nid;
+    ids[count++] = inbound->event->event_id;
+    room_write_set_heads(write, nids, ids, count);
+
+    /* The others' states come from their rows, the new event's from here. */
+    struct after_state *states = arena_new_array(arena, count, struct after_state);
+    struct event_rows rows;
+    enum fault fault = event_rows_by_nid(write->call, (struct i64s){nids, count - 1}, &rows);
+    if (fault)
+        return fault;
+    event_rows_sort(&rows);
+    for (size_t i = 0; i + 1 < count; i++) {
+        const struct event_row *row = event_rows_find(&rows, nids[i]);
+        ensure(row);
+        states[i] = (struct after_state){.event_nid = row->event_nid, .snapshot_nid = row->snapshot_nid};
+        if (!slice_is_absent(row->state_key) &&
+            (fault = state_keys_intern(write->call, &row->type, &row->state_key, 1, &states[i].state_key_nid)))
+            return fault;
+    }
+    states[count - 1] = (struct after_state){.event_nid = pending->nid, .state_key_nid = pending->state_key_nid, .before = *before};
+    if ((fault = after_states_load(write->call, states, count)))
+        return fault;
+    struct state_map *maps = arena_new_array(arena, count, struct state_map), resolved;
+    for (size_t i = 0; i < count; i++)
+        maps[i] = states[i].map;
+    if ((fault = resolve_states(write, maps, count, &resolved)))
+        return fault;
+    return store_state(write, resolved, states, count, &write->state);
+}
+
+static enum fault receive_placed(struct reception *reception, struct room_write *write, struct inbound *inbound, const char **why)
+{
+    struct call *call = write->call;
+    const struct event *event = inbound->event;
+    bool history = reception->mode == RECEIVE_BACKFILL, given = reception->state_given;
+    if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER))
+        return FAULT_OK;
+    bool auth_known = inbound->missing.len == inbound->missing_prev.len;
+    if (!auth_known || (inbound->missing_prev.len && !given && !history))
+        return FAULT_MISSING_EVENTS;
+
+    enum fault fault, verdict = inbound_check_auth_events(call, write->room, inbound, why);
+    if (verdict && verdict != FAULT_REJECTED)
+        return verdict;
+    struct stored_state before = {0};
+    bool state_known = true;
+    if (given) {
+        if ((fault = given_state(write, reception->state_event_ids, &before)))
+            return fault;
+        reception->state_given = false;
+    } else if (inbound->missing_prev.len) {
+        state_known = false;
+    } else if ((fault = state_before(write, inbound, &before))) {
+        return fault;
+    }
+    if (!verdict && state_known) {
+        verdict = inbound_check_state(write, event, before.map, why);
+        if (verdict && verdict != FAULT_REJECTED)
+            return verdict;
+    }
+    bool soft_failed = false;
+    if (!verdict && !history) {
+        const char *soft_why = NULL;
+        fault = inbound_check_state(write, event, write->state.map, &soft_why);
+        if (fault && fault != FAULT_REJECTED)
+            return fault;
+        soft_failed = fault == FAULT_REJECTED;
+    }
+
+    int64_t *prev = arena_new_array(call->arena, event->prev_events.len, int64_t);
+    int64_t *auth = arena_new_array(call->arena, event->auth_events.len, int64_t);
+    size_t prev_count = 0;
+    for (size_t i = 0; i < event->prev_events.len; i++)
+        if (inbound->prev[i].nid)
+            prev[prev_count++] = inbound->prev[i].nid;
+    for (size_t i = 0; i < event->auth_events.len; i++)
+        auth[i] = inbound->auth[i].nid;
+    struct pending_event pending = {
+        .event = inbound->event,
+        .nid = inbound->self.nid,
+        .was_outlier = inbound->self.nid != 0,
+        .flags = (verdict ? EVENT_REJECTED : 0) | (soft_failed ? EVENT_SOFT_FAILED : 0) | (history ? EVENT_BACKFILLED : 0) |
+                 (event_is_state(event) ? EVENT_STATE : 0),
+        .snapshot_nid = before.snapshot_nid,
+        .prev_nids = {prev, prev_count},
+        .auth_nids = {auth, event->auth_events.len},
+        .missing_prev = inbound->missing_prev,
+    };
+    if (event_is_state(event)) {
+        if ((fault = state_keys_intern(call, &event->type, &event->state_key, 1, &pending.state_key_nid)))
+            return fault;
+        pending.replaces_nid = state_map_get(before.map, pending.state_key_nid);
+    }
+    if (history && (reception->backfill_base > 0 || write->tail_pos < reception->backfill_lowest)) {
+        reception->backfill_base = write->tail_pos; /* the first one, or another process added history meanwhile */
+        reception->backfill_lowest = write->tail_pos - reception->backfill_left;
+    }
+    pending.room_pos = history ? reception->backfill_base - reception->backfill_left : ++write->head_pos;
+    if ((fault = room_write_add(write, pending)))
+        return fault;
+    struct pending_event *added = &write->events[write->count - 1];
+    if (history)
+        write->tail_pos = write->tail_pos < added->room_pos ? write->tail_pos : added->room_pos;
+    else if (!verdict && !soft_failed) {
+        if (write->depth < event->depth)
+            write->depth = event->depth;
+        if ((fault = heads_after(write, inbound, added, &before)))
+            return fault;
+        added->is_current = added->state_key_nid && state_map_get(write->state.map, added->state_key_nid) == added->nid;
+    }
+    if ((fault = room_write_commit(write)))
+        return fault;
+    return verdict;
+}
+
+static enum fault receive_one(struct reception *reception, struct slice pdu, struct slices *missing, const char **why)
+{
+    for (int race = 0;; race++) {
+        struct hot_room *room;
+        struct inbound inbound;
+        enum fault fault = hot_room_get(reception->call, reception->room_id, &room);
+        if (fault || (fault = inbound_parse(reception->call, room->version, reception->room_id, pdu, &inbound, why)) ||
+            (fault = inbound_lookup(reception->call, &inbound)))
+            return fault;
+        struct room_write write;
+        room_write_begin(&write, reception->call, room, 1);
+        *missing = inbound.missing;
+        bool given = reception->state_given;
+        fault = reception->mode == RECEIVE_OUTLIER ? receive_outlier(&write, &inbound, why)
+                                                   : receive_placed(reception, &write, &inbound, why);
+        if (fault != FAULT_CONFLICT || race == RACES_MAX)
+            return fault;
+        reception->state_given = given;
+    }
+}
+
+enum fault answer_room_receive(struct call *call, const struct room_receive_request *request, struct room_receive_reply *reply)
+{
+    size_t count = request->pdus.len, missing_count = 0;
+    int64_t *results = arena_new_array(call->arena, count, int64_t);
+    struct slice *whys = arena_new_array(call->arena, count, struct slice);
+    struct slice *all_missing = arena_new_array(call->arena, count * (PREV_EVENTS_MAX + AUTH_EVENTS_MAX), struct slice);
+    struct reception reception = {.call = call,
+                                  .room_id = request->room_id,
+                                  .mode = (enum receive_mode)request->mode,
+                                  .backfill_base = 1,
+                                  .state_event_ids = request->state_event_ids,
+                                  .state_given = request->state_event_ids.len > 0};
+    for (size_t i = 0; i < count; i++) {
+        const char *why = NULL;
+        struct slices missing = {NULL, 0};
+        reception.backfill_left = (int64_t)(count - i);
+        enum fault fault = receive_one(&reception, request->pdus.at[i], &missing, &why);
+        if (fault_facts(fault)->retryable && fault != FAULT_MISSING_EVENTS)
+            return fault; /* the whole call is repeatable: what is stored already answers OK next time */
+        results[i] = fault;
+        whys[i] = slice_from_cstr(why);
+        for (size_t k = 0; fault == FAULT_MISSING_EVENTS && k < missing.len && k < PREV_EVENTS_MAX + AUTH_EVENTS_MAX; k++)
+            all_missing[missing_count++] = missing.at[k];
+    }
+    reply->results = (struct i64s){results, count};
+    reply->missing = (struct slices){all_missing, missing_count};
+    reply->whys = (struct slices){whys, count};
+    return FAULT_OK;
+}

@@ -1,0 +1,12 @@
+/* Interning (type, state_key) ↔ number, with a bounded cache in front of the table. Any thread. */
+#ifndef MYELIN_EVENTS_STATE_KEYS_H
+#define MYELIN_EVENTS_STATE_KEYS_H
+
+#include "lib/kit/call.h"
+
+void state_keys_start(size_t cache_bytes);
+/* Adds what is missing: for events that are about to be state. */
+enum fault state_keys_intern(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count,
+                             int64_t *nids);
+
+#endif
