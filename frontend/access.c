@@ -43,7 +43,7 @@ static char *labels_of(const struct route *route, int class)
     return labels;
 }
 
-/* class < 0: the duration. The labels are never freed: metrics live as long as the process. */
+/* class < 0: the duration. */
 static struct metric *metric_of(const struct route *route, int class)
 {
     struct row *row = &rows[route ? (size_t)(route - routes) : route_count];
@@ -54,10 +54,12 @@ static struct metric *metric_of(const struct route *route, int class)
     pthread_mutex_lock(&making);
     metric = atomic_load(place);
     if (!metric) {
+        char *labels = labels_of(route, class);
         if (class < 0)
-            metric = metric_histogram_ms("myelin_frontend_request_ms", "From the whole request to the answer", labels_of(route, class));
+            metric = metric_histogram_ms("myelin_frontend_request_ms", "From the whole request to the answer", labels);
         else
-            metric = metric_counter("myelin_frontend_requests_total", "Requests by route and status", labels_of(route, class));
+            metric = metric_counter("myelin_frontend_requests_total", "Requests by route and status", labels);
+        free(labels);
         atomic_store_explicit(place, metric, memory_order_release);
     }
     pthread_mutex_unlock(&making);

@@ -7,6 +7,8 @@
 #include "frontend/limits.h"
 #include "lib/kit/control.h"
 
+#define H2O_USE_LIBUV 0 /* the evloop build; its pkg-config file does not say so */
+#define H2O_USE_EPOLL 1
 #include <h2o.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,6 +35,7 @@ struct front {
     size_t entity_max;           /* h2o's cap; routes have smaller ones */
     struct loop *loops;
     _Atomic int loop_count; /* set when the loops can take messages */
+    _Atomic int loops_running;
     _Atomic bool draining;
     _Atomic int64_t waiting, running; /* requests, for the heartbeat */
 };

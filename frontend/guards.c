@@ -8,13 +8,14 @@
 #include "lib/base/map.h"
 #include "lib/kit/metrics.h"
 
-#include <h2o/http2_internal.h>
+#include <linux/tcp.h>
 #include <stdlib.h>
 
 enum {
     HEADER_MS = 10000,          /* a request's head, from its first byte */
     IDLE_MS = 75000,            /* between requests of a connection */
     BODY_BYTES_PER_S = 64 * 1024, /* a body that comes at least this fast may take longer than body_timeout */
+    UNFINISHED_BODIES = 3,      /* times the largest one: what a connection may send without finishing any */
     RESET_BURST = 200,          /* unanswered streams that a client may drop… */
     RESET_MS = 100,             /* …and how fast they are forgiven: ten a second */
 };
@@ -168,15 +169,23 @@ static void cut_slow(struct client *client, const char *what)
     client_shut(client);
 }
 
-static void judge_body(struct client *client, int64_t since_ms, size_t received)
+static void judge_body(struct client *client, int64_t since_ms, uint64_t received)
 {
     const struct loop *loop = client->loop;
     int64_t allowed_ms = loop->settings->body_timeout + (int64_t)(received * 1000 / BODY_BYTES_PER_S);
-    client->body_bytes += received;
     if ((int64_t)h2o_now(client->loop->events) - since_ms > allowed_ms)
         cut_slow(client, "the body is late");
-    else if (client->body_bytes > 2 * loop->front->entity_max)
+    else if (received > UNFINISHED_BODIES * loop->front->entity_max)
         cut_slow(client, "too much in unfinished bodies");
+}
+
+/* What the kernel has received on the connection since it was opened. */
+static uint64_t bytes_received(const struct client *client)
+{
+    struct tcp_info info = {.tcpi_bytes_received = 0};
+    socklen_t size = sizeof info;
+    getsockopt(h2o_socket_get_fd(client->socket), IPPROTO_TCP, TCP_INFO, &info, &size);
+    return info.tcpi_bytes_received;
 }
 
 /* h2o keeps these times for HTTP/1: begin_at is the first byte, body_begin_at the end of the head, both 0 until then. A path
@@ -197,25 +206,31 @@ static int judge_http1(h2o_req_t *req, void *unused)
     return 0;
 }
 
-/* HTTP/2 has no times of its own, so the first sweep that sees an unfinished body notes it. Idle ones are h2o's business. */
+/* HTTP/2 has no times of its own, so the first sweep that sees an unfinished request notes it; nor does h2o show how much of a body it
+ * has, so what came on the connection since then must do. Idle connections are h2o's business. */
 static int judge_http2(h2o_req_t *req, void *unused)
 {
-    const h2o_http2_stream_t *stream = H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, req);
     struct client *client = client_of_request(req);
-    if (stream->state != H2O_HTTP2_STREAM_STATE_RECV_BODY && stream->state != H2O_HTTP2_STREAM_STATE_RECV_HEADERS)
-        return 0;
     struct timeval *since = &req->timestamps.request_body_begin_at;
+    if (req->pathconf)
+        return 0;
     if (since->tv_sec == 0)
         *since = *h2o_get_timestamp(&client->loop->context, NULL, NULL);
-    judge_body(client, timeval_ms(*since), stream->_req_body ? stream->_req_body->size : 0);
+    if (!client->has_unfinished && !client->had_unfinished)
+        client->received_before = bytes_received(client);
+    client->has_unfinished = true;
+    judge_body(client, timeval_ms(*since), bytes_received(client) - client->received_before);
     return 0;
 }
 
 void guards_sweep(struct loop *loop)
 {
-    for (h2o_linklist_t *node = loop->clients.next; node != &loop->clients; node = node->next)
-        H2O_STRUCT_FROM_MEMBER(struct client, link, node)->body_bytes = 0;
     const h2o_globalconf_t *config = &loop->front->config;
+    for (h2o_linklist_t *node = loop->clients.next; node != &loop->clients; node = node->next) {
+        struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, link, node);
+        client->had_unfinished = client->has_unfinished;
+        client->has_unfinished = false;
+    }
     config->http1.callbacks.foreach_request(&loop->context, judge_http1, NULL);
     config->http2.callbacks.foreach_request(&loop->context, judge_http2, NULL);
 }

@@ -15,7 +15,8 @@ struct client {
     bool doomed;             /* shut down; it gets no more service */
     int64_t idle_since_ms;   /* HTTP/1: since accept or the end of the last request */
     int64_t resets_full_at_ms; /* HTTP/2: see client_reset */
-    size_t body_bytes;       /* unfinished bodies, counted by the sweep */
+    uint64_t received_before;  /* HTTP/2: bytes until the first sweep that saw an unfinished request */
+    bool has_unfinished, had_unfinished; /* HTTP/2: in this sweep, in the last one */
 };
 
 struct admission *admission_create(void);

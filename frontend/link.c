@@ -37,13 +37,34 @@ bool link_send(struct link *link, const struct wire_message *message)
     return sent;
 }
 
-/* The worker learns who is at the other end; the answer is checked by wire_header_read, which refuses another major version. */
+/* The worker learns who is at the other end: [major, minor, kind, instance, software version]. */
 static void send_hello(struct link *link)
 {
-    arena_reset(link->loop->outbound);
     struct wire_message hello = {.header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = RANK_frontend}};
-    hello.body.head = wire_hello(link->loop->outbound, SERVICE_frontend, link->loop->front->instance);
+    msgpack_sbuffer buffer;
+    msgpack_packer packer;
+    msgpack_sbuffer_init(&buffer);
+    msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
+    msgpack_pack_array(&packer, 5);
+    msgpack_pack_int(&packer, WIRE_MAJOR);
+    msgpack_pack_int(&packer, WIRE_MINOR);
+    msgpack_pack_int(&packer, SERVICE_frontend);
+    msgpack_pack_uint64(&packer, link->loop->front->instance);
+    msgpack_pack_str_with_body(&packer, MYELIN_VERSION, strlen(MYELIN_VERSION));
+    hello.body.head = slice_of(buffer.data, buffer.size);
     link_send(link, &hello);
+    msgpack_sbuffer_destroy(&buffer);
+}
+
+/* Its answer. A worker of another major version is of no use: it is left alone until it leaves the registry. */
+static void take_hello(struct link *link, const struct wire_header *header)
+{
+    if (header->major == WIRE_MAJOR)
+        return;
+    log_event(LOG_ERROR, "a worker speaks another version of the bus", LOG_CSTR("kind", service_facts(link->kind)->name),
+              LOG_I64("theirs", header->major), LOG_I64("ours", WIRE_MAJOR));
+    link->up = false;
+    exchanges_lost(link);
 }
 
 static void link_is_up(struct link *link)
@@ -63,6 +84,8 @@ static void drain(struct link *link)
         if (wire_receive(link->socket, link->inbound, false, &message)) {
             if (message.header.type == WIRE_REPLY)
                 exchange_take_reply(link, link->inbound, &message);
+            else if (message.header.type == WIRE_HELLO)
+                take_hello(link, &message.header);
         } else if (errno == EAGAIN) {
             arena_reset(link->inbound); /* a large reply's memory goes back now */
             if (link->up && !h2o_linklist_is_empty(&link->waiting))
@@ -75,16 +98,6 @@ static void drain(struct link *link)
         }
     }
     wants_pump(link);
-}
-
-static void on_socket_events(h2o_socket_t *socket, const char *error)
-{
-    drain(socket->data);
-}
-
-static void on_pump(h2o_timeout_entry_t *entry)
-{
-    drain(H2O_STRUCT_FROM_MEMBER(struct link, pump, entry));
 }
 
 /* One event of the monitor: 16 bits of event, 32 bits of value; a second frame names the address. 0: none left. */
@@ -101,9 +114,8 @@ static int monitor_receive(void *monitor)
     return event;
 }
 
-static void on_monitor_events(h2o_socket_t *socket, const char *error)
+static void drain_monitor(struct link *link)
 {
-    struct link *link = socket->data;
     for (int event; (event = monitor_receive(link->monitor));) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             link_is_up(link);
@@ -116,6 +128,23 @@ static void on_monitor_events(h2o_socket_t *socket, const char *error)
                       LOG_I64("event", event));
         }
     }
+}
+
+static void on_socket_events(h2o_socket_t *socket, const char *error)
+{
+    drain(socket->data);
+}
+
+static void on_monitor_events(h2o_socket_t *socket, const char *error)
+{
+    drain_monitor(socket->data);
+}
+
+static void on_pump(h2o_timeout_entry_t *entry)
+{
+    struct link *link = H2O_STRUCT_FROM_MEMBER(struct link, pump, entry);
+    drain_monitor(link);
+    drain(link);
 }
 
 /* h2o closes the descriptors of its sockets, ZeroMQ those of its own: each gets one. */
@@ -184,6 +213,7 @@ static struct link *link_open(struct loop *loop, const struct peer *peer)
     }
     link->socket_events = watch_zmq(link, link->socket, on_socket_events);
     link->monitor_events = watch_zmq(link, link->monitor, on_monitor_events);
+    wants_pump(link); /* a pipe that was never found empty does not signal */
     return link;
 }
 

@@ -10,9 +10,11 @@
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 /* splitmix64: trace ids and the choice of a worker need to be spread, not secret. */
 uint64_t loop_random(struct loop *loop)
@@ -156,11 +158,12 @@ bool loop_init(struct loop *loop, struct front *front, int index)
 /* h2o's contexts and connections are left to the end of the process: closing them politely has been done or timed out. */
 static void loop_finish(struct loop *loop)
 {
-    listeners_close(loop);
     links_close(loop);
     watch_destroy(&loop->watch);
     arena_destroy(&loop->outbound);
     control_peers_release(loop->peers);
+    if (atomic_fetch_sub(&loop->front->loops_running, 1) == 1)
+        kill(getpid(), SIGUSR1); /* main.c waits for it */
 }
 
 void *loop_thread(void *context)
@@ -175,5 +178,7 @@ void *loop_thread(void *context)
         h2o_evloop_run(loop->events, INT32_MAX);
     h2o_evloop_run(loop->events, 0); /* last answers leave */
     loop_finish(loop);
+    for (;;)
+        pause(); /* h2o keeps memory in thread-local variables, which must stay reachable for leak checkers */
     return NULL;
 }

@@ -119,28 +119,18 @@ static bool set_up(struct front *front)
     configure_h2o(front, settings);
     for (int i = 0; i < loops; i++)
         loop_init(&front->loops[i], front, i);
+    atomic_store(&front->loops_running, loops);
     atomic_store(&front->loop_count, loops);
     return listeners_open(front, settings);
 }
 
-/* Signals arrive here only. SIGUSR1 is ours: all loops have ended. */
-static void *wait_for_loops(void *context)
-{
-    struct front *front = context;
-    for (int i = 0; i < front->loop_count; i++)
-        pthread_join(front->loops[i].thread, NULL);
-    kill(getpid(), SIGUSR1);
-    return NULL;
-}
-
+/* Signals arrive here only. SIGUSR1 is ours: the last loop has ended (loop.c). */
 static void run(struct front *front, const sigset_t *signals)
 {
-    pthread_t waiter;
     start_loops(front);
     if (atomic_load(&front->draining)) /* told so before there were loops */
         loop_tell(front, LOOP_DRAIN);
     control_ready(front->control, front->instance, "", "");
-    ensure(pthread_create(&waiter, NULL, wait_for_loops, front) == 0);
     for (int signal = 0; signal != SIGUSR1;) {
         if (sigwait(signals, &signal) != 0)
             continue;
@@ -149,7 +139,6 @@ static void run(struct front *front, const sigset_t *signals)
         else if (signal == SIGTERM)
             on_drain(front);
     }
-    pthread_join(waiter, NULL);
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/kit/settings.h"
+#include "proto/fault.h"
 #include "proto/route.h"
 
 /* What a client asks, as slices of the request's memory: they live until the request is answered or gone. */

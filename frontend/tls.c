@@ -1,9 +1,9 @@
 /* TLS 1.2 and newer; HTTP/2 or 1.1 by ALPN. Sessions are resumed by tickets alone: no cache to grow. */
 #include "frontend/tls.h"
 
+#include "frontend/front.h"
 #include "lib/base/log.h"
 
-#include <h2o.h>
 #include <openssl/err.h>
 #include <stdio.h>
 

@@ -117,6 +117,11 @@ static void make_tree(void)
 
 /* ---- look-ups */
 
+const char *route_method_name(enum http_method method)
+{
+    return method_names[method];
+}
+
 uint64_t route_key(const struct route *route)
 {
     pthread_once(&made_once, make_tree);

@@ -50,6 +50,7 @@ struct route {
 extern const struct route routes[];
 extern const size_t route_count;
 
+const char *route_method_name(enum http_method method);   /* "GET" */
 uint64_t route_key(const struct route *route);           /* stable hash of method and path */
 const struct route *route_find_key(uint64_t key);        /* NULL when unknown */
 int route_param_index(const struct route *route, const char *name); /* −1 when it has none of that name */

@@ -1,5 +1,5 @@
-/* Asking every child something and waiting for the answers without waiting: metrics and the list of running calls. A child that does
- * not answer in time is left out; one that dies is not waited for. */
+/* Asking every child something and waiting for the answers without waiting: metrics and the list of running calls. A child that
+ * does not answer in time is left out; one that dies is not waited for. */
 #include "supervisor/supervisor.h"
 
 #include "lib/base/clock.h"

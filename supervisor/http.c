@@ -1,5 +1,5 @@
-/* /metrics and /health on metrics_listen: just enough HTTP/1.1 for Prometheus, a load balancer and curl. One request per connection, at most
- * 4 KiB of it, GET only; the answers are made by status.c and metrics_merge.c. */
+/* /metrics and /health on metrics_listen: just enough HTTP/1.1 for Prometheus, a load balancer and curl. One request per
+ * connection, at most 4 KiB of it, GET only; the answers are made by status.c and metrics_merge.c. */
 #include "supervisor/supervisor.h"
 
 #include "lib/base/ensure.h"
@@ -27,13 +27,14 @@ static void answer(struct client *client, struct arena *arena, const char *statu
 {
     client->channel.close_when_sent = true;
     channel_write(&client->channel,
-                  arena_printf(arena, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s", status, type,
-                               body.len, PRI(body)));
+                  arena_printf(arena, "HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%.*s",
+                               status, type, body.len, PRI(body)));
 }
 
 static void metrics_done(struct collect *collect, void *context)
 {
-    answer(context, collect->arena, "200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics_merge(collect->supervisor, collect));
+    answer(context, collect->arena, "200 OK", "text/plain; version=0.0.4; charset=utf-8",
+           metrics_merge(collect->supervisor, collect));
 }
 
 static void take_target(struct client *client, struct arena *arena, struct slice target)

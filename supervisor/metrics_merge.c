@@ -86,14 +86,15 @@ static void add_own(struct strbuf *out, struct supervisor *supervisor)
     gauge(out, "myelin_database_up", "PostgreSQL answers the supervisor");
     strbuf_printf(out, "myelin_database_up %d\n", registry_answers(&supervisor->registry, now_ms));
     if (supervisor->private_postgres) {
-        strbuf_printf(out, "# HELP myelin_database_restarts_total Restarts of the private PostgreSQL\n"
-                           "# TYPE myelin_database_restarts_total counter\nmyelin_database_restarts_total %d\n",
+        strbuf_printf(out,
+                      "# HELP myelin_database_restarts_total Restarts of the private PostgreSQL\n"
+                      "# TYPE myelin_database_restarts_total counter\nmyelin_database_restarts_total %d\n",
                       supervisor->postgres.restarts);
     }
     strbuf_add_cstr(out, "# HELP myelin_worker_restarts_total Unplanned restarts\n# TYPE myelin_worker_restarts_total counter\n");
     for (size_t i = 0; i < fleet->post_count; i++)
-        strbuf_printf(out, "myelin_worker_restarts_total{kind=\"%s\",instance=\"%d\"} %d\n", service_facts(fleet->posts[i].kind)->name,
-                      fleet->posts[i].number, fleet->posts[i].restarts);
+        strbuf_printf(out, "myelin_worker_restarts_total{kind=\"%s\",instance=\"%d\"} %d\n",
+                      service_facts(fleet->posts[i].kind)->name, fleet->posts[i].number, fleet->posts[i].restarts);
     gauge(out, "myelin_worker_up", "Takes calls");
     for (size_t i = 0; i < fleet->post_count; i++) {
         int up = 0;

@@ -1,6 +1,6 @@
-/* The `worker` table, kept by one connection of the loop: a heartbeat of all our children per second, an announcement when something
- * changed, an ear for the announcements of others. Never waits: while PostgreSQL is away, local changes still reach every child, and
- * the last known list of other machines is kept. */
+/* The `worker` table, kept by one connection of the loop: a heartbeat of all our children per second, an announcement when
+ * something changed, an ear for the announcements of others. Never waits: while PostgreSQL is away, local changes still reach every
+ * child, and the last known list of other machines is kept. */
 #ifndef MYELIN_SUPERVISOR_REGISTRY_H
 #define MYELIN_SUPERVISOR_REGISTRY_H
 

@@ -19,7 +19,7 @@ void say(const char *format, ...)
     fflush(stdout);
 }
 
-static void complain(const char *format, va_list arguments)
+__attribute__((format(printf, 1, 0))) static void complain(const char *format, va_list arguments)
 {
     fflush(stdout);
     fputs("myelin: ", stderr);

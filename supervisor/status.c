@@ -20,7 +20,8 @@ static int64_t resident_kb(pid_t pid)
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static void put_process(struct json_writer *w, const char *kind, int number, pid_t pid, const char *state, int64_t uptime_ms, int restarts)
+static void put_process(struct json_writer *w, const char *kind, int number, pid_t pid, const char *state, int64_t uptime_ms,
+                        int restarts)
 {
     json_put_cstr(w, "kind", kind);
     json_put_i64(w, "number", number);
@@ -56,7 +57,8 @@ struct slice status_json(struct supervisor *supervisor, struct arena *arena)
     json_put_bool(&w, "database", registry_answers(&supervisor->registry, now_ms));
     json_put_array(&w, "processes");
     json_begin_object(&w);
-    put_process(&w, "supervisor", 0, getpid(), supervisor->stop_rank < 0 ? "ready" : "stopping", now_ms - supervisor->started_ms, 0);
+    put_process(&w, "supervisor", 0, getpid(), supervisor->stop_rank < 0 ? "ready" : "stopping", now_ms - supervisor->started_ms,
+                0);
     json_end_object(&w);
     if (supervisor->private_postgres) {
         json_begin_object(&w);
@@ -72,7 +74,8 @@ struct slice status_json(struct supervisor *supervisor, struct arena *arena)
         if (!fleet->posts[i].start_ms)
             continue;
         json_begin_object(&w);
-        put_process(&w, service_facts(fleet->posts[i].kind)->name, fleet->posts[i].number, 0, "waiting", 0, fleet->posts[i].restarts);
+        put_process(&w, service_facts(fleet->posts[i].kind)->name, fleet->posts[i].number, 0, "waiting", 0,
+                    fleet->posts[i].restarts);
         json_end_object(&w);
     }
     json_end_array(&w);

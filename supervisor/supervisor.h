@@ -17,23 +17,24 @@ struct supervisor {
     struct folder folder;
     struct postgres postgres; /* unused when !private_postgres */
     bool private_postgres;
-    const char *url;          /* of the database */
+    const char *url; /* of the database */
     struct fleet fleet;
     struct registry registry;
     struct collect *collects; /* questions to all children that wait for answers */
     int64_t collect_ids;
     int64_t started_ms;
-    bool announced;           /* said that we are ready */
-    int stop_rank;            /* -1: running; else the rank that drains now */
-    int64_t stop_ms;          /* when the stop began */
-    int64_t rank_ms;          /* when this rank must be gone */
-    bool stop_database;       /* the children are gone, PostgreSQL stops */
+    bool announced;     /* said that we are ready */
+    int stop_rank;      /* -1: running; else the rank that drains now */
+    int64_t stop_ms;    /* when the stop began */
+    int64_t rank_ms;    /* when this rank must be gone */
+    bool stop_database; /* the children are gone, PostgreSQL stops */
     bool over;
 };
 
 /* up.c */
 void supervisor_prepare(struct supervisor *supervisor, struct arena *arena, const struct options *options, bool run);
-int supervisor_run(struct supervisor *supervisor);
+int supervisor_run(struct supervisor *supervisor);   /* run.c */
+int supervisor_close(struct supervisor *supervisor); /* instead of running: PostgreSQL stops */
 void supervisor_reload(struct supervisor *supervisor);
 void supervisor_stop(struct supervisor *supervisor);
 

@@ -124,7 +124,7 @@ static void take_request(struct client *client, struct arena *arena, const struc
 static bool take_lines(struct channel *channel)
 {
     struct slice line, rest;
-    while (slice_cut(slice_of(channel->in.at, channel->in.len), '\n', &line, &rest)) {
+    while (channel->in.len && slice_cut(slice_of(channel->in.at, channel->in.len), '\n', &line, &rest)) {
         struct arena *arena = arena_create(ANSWER_MAX);
         const struct json *request = json_parse(arena, line, JSON_LAX, NULL);
         if (json_is(request, JSON_OBJECT))

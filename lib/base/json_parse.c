@@ -284,6 +284,8 @@ static bool parse_value(struct parser *p, struct json *value)
 
 struct json *json_parse(struct arena *arena, struct slice text, enum json_mode mode, const char **error)
 {
+    if (slice_is_absent(text))
+        text = SLICE(""); /* an absent text is no JSON either; arithmetic on NULL is not for us */
     struct parser p = {.at = text.at, .end = text.at + text.len, .arena = arena, .next_nodes = NODES_FIRST, .mode = mode};
     struct json *root = node_new(&p);
     skip_blanks(&p);

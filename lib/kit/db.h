@@ -6,7 +6,9 @@
  *   struct user_by_token_row; bool user_by_token_next(struct db_result *, struct user_by_token_row *);   after the run
  * Parameters and columns travel in binary. Absent slices, arrays with at == NULL and DB_NULL_I64 are NULL, both ways.
  * Faults: UNAVAILABLE (no connection, PostgreSQL restarting), DEADLINE, CONFLICT (serialization, deadlock, lock timeout, and unique
- * violations: db_constraint names it). Our own bad SQL is asserted. Threads: a batch belongs to the calling thread. */
+ * and foreign key violations: db_constraint names it), INVALID_PARAM (text that PostgreSQL cannot hold: a NUL), INTERNAL (other bad values).
+ * Our own bad SQL is asserted. Threads: a batch belongs to the calling thread.
+ * Parameters are copied when a statement is added. After db_run a batch can be filled and run again. */
 #ifndef MYELIN_KIT_DB_H
 #define MYELIN_KIT_DB_H
 

@@ -48,7 +48,9 @@ static bool send_all(struct db_trip *trip, struct db_connection *connection)
     for (struct db_result *result = trip->first; result; result = result->next)
         if (!send_result(connection, result))
             return false;
-    return send_word(connection->pg, trip->after) && PQpipelineSync(connection->pg) && PQflush(connection->pg) >= 0;
+    /* libpq keeps a failed write to itself until results are asked for, but it has closed the socket. */
+    return send_word(connection->pg, trip->after) && PQpipelineSync(connection->pg) && PQflush(connection->pg) >= 0 &&
+           PQstatus(connection->pg) == CONNECTION_OK;
 }
 
 /* ---- back: rows */

@@ -157,23 +157,33 @@ static bool set_value(const struct origin *from, const struct setting_key *key, 
     return true;
 }
 
+static const struct setting_key *find_key(const char *name)
+{
+    for (size_t i = 0; i < setting_key_count; i++)
+        if (strcmp(setting_keys[i].name, name) == 0)
+            return &setting_keys[i];
+    return NULL;
+}
+
+static bool is_per_kind(const char *name)
+{
+    return strncmp(name, "replicas.", 9) == 0 || strncmp(name, "threads.", 8) == 0;
+}
+
 static bool put(const struct origin *from, const char *name, const char *value, bool quoted, bool list, struct settings *out)
 {
-    if (strncmp(name, "replicas.", 9) == 0 || strncmp(name, "threads.", 8) == 0)
+    if (is_per_kind(name))
         return count_for_kind(from, name, slice_from_cstr(strchr(name, '.') + 1), slice_from_cstr(value), out);
-    for (size_t i = 0; i < setting_key_count; i++) {
-        const struct setting_key *key = &setting_keys[i];
-        if (strcmp(key->name, name) != 0)
-            continue;
-        if (list && key->type != TYPE_LIST)
-            return refuse(from, name, "must be one value, not a list");
-        if (!set_value(from, key, value, quoted, out))
-            return false;
-        if (strcmp(name, "replicas") == 0 || strcmp(name, "threads") == 0)
-            return counts_for_kinds(from, name, value, out);
-        return true;
-    }
-    return refuse(from, name, "is not a known key (docs/configuration.md lists them)");
+    const struct setting_key *key = find_key(name);
+    if (!key)
+        return refuse(from, name, "is not a known key (docs/configuration.md lists them)");
+    if (list && key->type != TYPE_LIST)
+        return refuse(from, name, "must be one value, not a list");
+    if (!set_value(from, key, value, quoted, out))
+        return false;
+    if (strcmp(name, "replicas") == 0 || strcmp(name, "threads") == 0)
+        return counts_for_kinds(from, name, value, out);
+    return true;
 }
 
 static bool file_read(struct arena *arena, const char *path, struct slice *text, const char **error)
@@ -202,19 +212,16 @@ static bool file_read(struct arena *arena, const char *path, struct slice *text,
     return true;
 }
 
-static bool load_file(struct arena *arena, const char *path, struct settings *out, const char **error)
+bool settings_load_text(struct arena *arena, struct slice text, const char *file, struct settings *out, const char **error)
 {
-    struct slice text;
     struct setting_entry *entries;
     const char *why;
-    if (!file_read(arena, path, &text, error))
-        return false;
     if (!settings_yaml_read(arena, text, &entries, &why)) {
-        *error = arena_printf(arena, "%s:%s", path, why).at;
+        *error = arena_printf(arena, "%s:%s", file, why).at;
         return false;
     }
-    struct origin from = {.arena = arena, .file = path, .error = error};
-    char *real = realpath(path, NULL), *slash = real ? strrchr(real, '/') : NULL;
+    struct origin from = {.arena = arena, .file = file, .error = error};
+    char *real = realpath(file, NULL), *slash = real ? strrchr(real, '/') : NULL;
     if (slash)
         from.folder = arena_printf(arena, "%.*s", (int)(slash - real), real).at;
     free(real);
@@ -223,16 +230,8 @@ static bool load_file(struct arena *arena, const char *path, struct settings *ou
         for (const struct setting_entry *before = entries; before != entry; before = before->next)
             if (strcmp(before->key, entry->key) == 0)
                 return refuse(&from, entry->key, arena_printf(arena, "was set before, in line %d", before->line).at);
-        if (entry->empty) { /* the default; but the key must exist */
-            struct settings scratch = *out;
-            const char *ignored;
-            struct origin probe = from;
-            probe.error = &ignored;
-            if (!put(&probe, entry->key, "", false, false, &scratch) && strstr(ignored, "is not a known key"))
-                return put(&from, entry->key, "", false, false, &scratch);
-            continue;
-        }
-        if (!put(&from, entry->key, entry->value, entry->quoted, entry->list, out))
+        bool is_default = entry->empty && (is_per_kind(entry->key) || find_key(entry->key)); /* `key:` and nothing more */
+        if (!is_default && !put(&from, entry->key, entry->value, entry->quoted, entry->list, out))
             return false;
     }
     return true;
@@ -246,7 +245,8 @@ bool settings_load(struct arena *arena, const char *yaml_file, const char *const
         made.replicas_of[kind] = 1;
         made.threads_of[kind] = service_facts((enum service)kind)->threads;
     }
-    if (yaml_file && !load_file(arena, yaml_file, &made, error))
+    struct slice text;
+    if (yaml_file && (!file_read(arena, yaml_file, &text, error) || !settings_load_text(arena, text, yaml_file, &made, error)))
         return false;
     struct origin from = {.arena = arena, .error = error};
     for (size_t i = 0; i < override_count; i++) {

@@ -17,13 +17,14 @@ struct settings {
 #define SETTING(type, name, otherwise, what) SETTING_##type name;
 #include "proto/settings.def"
 #undef SETTING
-    const char *data_folder;               /* from the command line; absolute */
-    int replicas_of[SERVICE_COUNT];        /* ≥ 1 (0 switches a kind off) */
+    const char *data_folder;        /* from the command line; absolute */
+    int replicas_of[SERVICE_COUNT]; /* ≥ 1 (0 switches a kind off) */
     int threads_of[SERVICE_COUNT];
-    bool replicas_given[SERVICE_COUNT];    /* asked for by name: its program must be there */
+    bool replicas_given[SERVICE_COUNT]; /* asked for by name: its program must be there */
 };
 
-/* Defaults, then the file (may be NULL), then key=value overrides. On failure *error names file, line, key. Strings live in the arena. */
+/* Defaults, then the file (may be NULL), then key=value overrides. On failure *error names file, line, key. Strings live in the
+ * arena. */
 bool settings_load(struct arena *arena, const char *yaml_file, const char *const *overrides, size_t override_count,
                    struct settings *out, const char **error);
 /* All keys with their documentation, Markdown. */

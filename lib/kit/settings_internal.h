@@ -28,6 +28,9 @@ struct setting_entry {
 /* The entries in order, NULL for an empty text. False: *error says what and in which line. */
 bool settings_yaml_read(struct arena *arena, struct slice text, struct setting_entry **entries, const char **error);
 
+/* The file's part of settings_load, on top of what *out holds; on failure *out is in between. */
+bool settings_load_text(struct arena *arena, struct slice text, const char *file, struct settings *out, const char **error);
+
 /* "100MiB", "64k", "30s", "1h", "250ms", "12". False: not one. */
 bool setting_parse_size(struct slice text, int64_t *bytes);
 bool setting_parse_duration(struct slice text, int64_t *ms);

@@ -263,3 +263,10 @@ SELECT event_nid, sender, event_id, json FROM event WHERE event_nid = ANY($1);
 -- column: event_nid bigint
 -- column: txn_id text
 SELECT event_nid, txn_id FROM event_txn WHERE event_nid = ANY($1) AND user_id = $2 AND device_id = $3;
+
+-- name: timeline_end_at
+-- why: the newest place in the timeline below a horizon; history has pos of its own and negative places, so it never is the newest
+-- param: room_nid bigint
+-- param: horizon xid8
+-- column: room_pos bigint
+SELECT max(room_pos) FROM event WHERE room_nid = $1 AND pos < $2 AND room_pos IS NOT NULL;

@@ -2,7 +2,7 @@
  * load: drives a homeserver through its client API, fast enough not to be the limit itself.
  *
  * One thread, one epoll set, one kept HTTP/1.1 connection per user, all on 127.0.0.1; a request is built in place and a reply is
- * only scanned, never parsed as JSON. About 60,000 requests per second on one core against a server that costs nothing.
+ * only scanned, never parsed as JSON. A request costs about 5 us of processor time (measured against a server that does nothing).
  *
  *   load send SECONDS              stdin: "PORT TOKEN ROOM" per user. Each sends into its room, one request in flight.
  *   load fanout MESSAGES GAP_MS    stdin: first the sender as above, then "PORT TOKEN SINCE" per listener. Every listener

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ensure(server_name_is_valid(id) == server_name_parse(id, &name));
     ensure(!server_name_is_valid(id) ||
            (name.host.len && name.port >= -1 && name.port <= 65535 && !(name.is_ipv4 && name.is_ipv6)));
-    ensure(id_localpart(id).len + id_server_name(id).len <= id.len);
+    ensure(!user_id_is_valid(id) || id_localpart(id).len + id_server_name(id).len + 2 == id.len);
     if (text.len < 4096 && !memchr(id.at ? id.at : "", '*', id.len) && glob_match(id, text))
         ensure(text.len >= id.len); /* without '*' each pattern character takes a character */
     ensure(glob_match(SLICE("*"), text));

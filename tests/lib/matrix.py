@@ -50,8 +50,8 @@ class Http:
         self.connection = None
 
     def send(self, method, path, body=None, headers=None):
-        """Returns (status, parsed body or the bytes themselves)."""
-        data = None if body is None else json.dumps(body).encode()
+        """Returns (status, parsed body or the bytes themselves). A body of bytes is JSON already."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = dict(headers or {})
         if data is not None:
             headers["Content-Type"] = "application/json"

@@ -98,13 +98,17 @@ class Peer:
         digest = hashlib.sha256(canonical(without(kept, "signatures", "unsigned"))).digest()
         return event, "$" + base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
-    def request(self, http, destination, method, path, body=None):
+    def prepare(self, destination, method, path, body=None):
+        """A signed request: what Http.send takes."""
         signed = {"method": method, "uri": path, "origin": self.name, "destination": destination}
         if body is not None:
             signed["content"] = body
         signature = self.sign(signed)["signatures"][self.name][self.key_id]
         header = f'X-Matrix origin="{self.name}",destination="{destination}",key="{self.key_id}",sig="{signature}"'
-        return http.send(method, path, body, {"Authorization": header})
+        return method, path, None if body is None else canonical(body), {"Authorization": header}
+
+    def request(self, http, destination, method, path, body=None):
+        return http.send(*self.prepare(destination, method, path, body))
 
     def join(self, http, destination, room):
         """Joins through make_join and send_join; returns what further events of ours need."""

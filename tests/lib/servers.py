@@ -45,7 +45,7 @@ def synapse_python():
         shutil.rmtree(venv, ignore_errors=True)
         os.makedirs(os.path.dirname(venv), exist_ok=True)
         subprocess.run([shutil.which("python3"), "-m", "venv", venv], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", SYNAPSE], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--no-cache-dir", "--disable-pip-version-check", SYNAPSE], check=True)
         open(marker, "w").write(SYNAPSE)
     return python
 

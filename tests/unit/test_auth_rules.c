@@ -1,21 +1,21 @@
 /* The authorisation rules but those of m.room.member and m.room.power_levels: a case for each way to meet or break a rule. */
 #include "tests/unit/test_auth_rules_room.h"
 
-#define CREATE(sender, content)                                                                                                    \
-    {                                                                                                                              \
-        "m.room.create", "", sender, content                                                                                       \
+#define CREATE(sender, content) \
+    { \
+        "m.room.create", "", sender, content \
     }
-#define NAME(sender)                                                                                                               \
-    {                                                                                                                              \
-        "m.room.name", "", sender, "{\"name\":\"n\"}"                                                                              \
+#define NAME(sender) \
+    { \
+        "m.room.name", "", sender, "{\"name\":\"n\"}" \
     }
-#define MESSAGE(sender)                                                                                                            \
-    {                                                                                                                              \
-        "m.room.message", NULL, sender, "{}"                                                                                       \
+#define MESSAGE(sender) \
+    { \
+        "m.room.message", NULL, sender, "{}" \
     }
-#define LEVELS(content)                                                                                                            \
-    {                                                                                                                              \
-        "m.room.power_levels", "", "@alice:a", content                                                                             \
+#define LEVELS(content) \
+    { \
+        "m.room.power_levels", "", "@alice:a", content \
     }
 
 static const struct rule_case create_rules[] = {
@@ -39,9 +39,24 @@ static const struct rule_case create_rules[] = {
 
 static const struct rule_case common_rules[] = {
     {"no create event", 1, 12, "no m.room.create", MESSAGE("@alice:a"), {CREATE("", NULL)}},
-    {"4 not federated, same server", 10, 12, NULL, MESSAGE("@mod:a"), {CREATE("@alice:a", "{\"creator\":\"@alice:a\",\"m.federate\":false}")}},
-    {"4 not federated, other server", 1, 12, "federate", MESSAGE("@bob:b"), {CREATE("@alice:a", "{\"creator\":\"@alice:a\",\"m.federate\":false}")}},
-    {"4 federated by name", 10, 12, NULL, MESSAGE("@bob:b"), {CREATE("@alice:a", "{\"creator\":\"@alice:a\",\"m.federate\":true}")}},
+    {"4 not federated, same server",
+     10,
+     12,
+     NULL,
+     MESSAGE("@mod:a"),
+     {CREATE("@alice:a", "{\"creator\":\"@alice:a\",\"m.federate\":false}")}},
+    {"4 not federated, other server",
+     1,
+     12,
+     "federate",
+     MESSAGE("@bob:b"),
+     {CREATE("@alice:a", "{\"creator\":\"@alice:a\",\"m.federate\":false}")}},
+    {"4 federated by name",
+     10,
+     12,
+     NULL,
+     MESSAGE("@bob:b"),
+     {CREATE("@alice:a", "{\"creator\":\"@alice:a\",\"m.federate\":true}")}},
     {"aliases of the sender's domain", 1, 5, NULL, {"m.room.aliases", "b", "@bob:b", "{}"}},
     {"aliases of somebody who is not joined", 1, 5, NULL, {"m.room.aliases", "y", "@yan:y", "{}"}},
     {"aliases of another domain", 1, 5, "domain", {"m.room.aliases", "c", "@bob:b", "{}"}},
@@ -52,10 +67,25 @@ static const struct rule_case common_rules[] = {
     {"6 invited", 1, 12, "not joined", MESSAGE("@bob:b"), {{"m.room.member", "@bob:b", "@mod:a", "{\"membership\":\"invite\"}"}}},
     {"6 left", 1, 12, "not joined", MESSAGE("@bob:b"), {{"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"leave\"}"}}},
     {"6 banned", 1, 12, "not joined", MESSAGE("@bob:b"), {{"m.room.member", "@bob:b", "@mod:a", "{\"membership\":\"ban\"}"}}},
-    {"6 a creator who left", 12, 12, "not joined", NAME("@alice:a"), {{"m.room.member", "@alice:a", "@alice:a", "{\"membership\":\"leave\"}"}}},
+    {"6 a creator who left",
+     12,
+     12,
+     "not joined",
+     NAME("@alice:a"),
+     {{"m.room.member", "@alice:a", "@alice:a", "{\"membership\":\"leave\"}"}}},
     {"7 third-party invite, invite level met", 1, 12, NULL, {"m.room.third_party_invite", "t", "@bob:b", "{}"}},
-    {"7 third-party invite needs no state_default", 10, 12, NULL, {"m.room.third_party_invite", "t", "@bob:b", "{}"}, {LEVELS("{\"state_default\":100}")}},
-    {"7 third-party invite, invite level missed", 1, 12, "invite level", {"m.room.third_party_invite", "t", "@bob:b", "{}"}, {LEVELS("{\"invite\":1}")}},
+    {"7 third-party invite needs no state_default",
+     10,
+     12,
+     NULL,
+     {"m.room.third_party_invite", "t", "@bob:b", "{}"},
+     {LEVELS("{\"state_default\":100}")}},
+    {"7 third-party invite, invite level missed",
+     1,
+     12,
+     "invite level",
+     {"m.room.third_party_invite", "t", "@bob:b", "{}"},
+     {LEVELS("{\"invite\":1}")}},
     {"8 events_default is 0", 1, 12, NULL, MESSAGE("@bob:b")},
     {"8 state_default is 50", 1, 12, NULL, NAME("@mod:a")},
     {"8 state_default is 50, missed", 1, 12, "event type", NAME("@bob:b")},
@@ -63,14 +93,39 @@ static const struct rule_case common_rules[] = {
     {"8 a creator without levels", 1, 12, NULL, NAME("@alice:a"), {LEVELS(NULL)}},
     {"8 the creator is out of the levels", 1, 11, "event type", NAME("@alice:a"), {LEVELS("{}")}},
     {"8 a creator of 12 needs no levels", 12, 12, NULL, NAME("@alice:a"), {LEVELS("{\"state_default\":9007199254740991}")}},
-    {"8 an additional creator", 12, 12, NULL, NAME("@bob:b"), {CREATE("@alice:a", "{\"additional_creators\":[\"@bob:b\"]}"), LEVELS("{\"state_default\":100}")}},
-    {"8 additional creators mean nothing before 12", 11, 11, "event type", NAME("@bob:b"), {CREATE("@alice:a", "{\"additional_creators\":[\"@bob:b\"]}")}},
-    {"8 creator in the content means nothing since 11", 11, 12, "event type", NAME("@bob:b"), {CREATE("@alice:a", "{\"creator\":\"@bob:b\"}"), LEVELS(NULL)}},
-    {"8 creator in the content counts before 11", 1, 10, NULL, NAME("@bob:b"), {CREATE("@alice:a", "{\"creator\":\"@bob:b\"}"), LEVELS(NULL)}},
+    {"8 an additional creator",
+     12,
+     12,
+     NULL,
+     NAME("@bob:b"),
+     {CREATE("@alice:a", "{\"additional_creators\":[\"@bob:b\"]}"), LEVELS("{\"state_default\":100}")}},
+    {"8 additional creators mean nothing before 12",
+     11,
+     11,
+     "event type",
+     NAME("@bob:b"),
+     {CREATE("@alice:a", "{\"additional_creators\":[\"@bob:b\"]}")}},
+    {"8 creator in the content means nothing since 11",
+     11,
+     12,
+     "event type",
+     NAME("@bob:b"),
+     {CREATE("@alice:a", "{\"creator\":\"@bob:b\"}"), LEVELS(NULL)}},
+    {"8 creator in the content counts before 11",
+     1,
+     10,
+     NULL,
+     NAME("@bob:b"),
+     {CREATE("@alice:a", "{\"creator\":\"@bob:b\"}"), LEVELS(NULL)}},
     {"8 events_default", 1, 12, "event type", MESSAGE("@bob:b"), {LEVELS("{\"events_default\":1}")}},
     {"8 users_default", 1, 12, NULL, MESSAGE("@bob:b"), {LEVELS("{\"events_default\":1,\"users_default\":1}")}},
     {"8 events by type", 1, 12, NULL, NAME("@bob:b"), {LEVELS("{\"events\":{\"m.room.name\":0}}")}},
-    {"8 events by type, missed", 1, 12, "event type", MESSAGE("@mod:a"), {LEVELS("{\"users\":{\"@mod:a\":50},\"events\":{\"m.room.message\":51}}")}},
+    {"8 events by type, missed",
+     1,
+     12,
+     "event type",
+     MESSAGE("@mod:a"),
+     {LEVELS("{\"users\":{\"@mod:a\":50},\"events\":{\"m.room.message\":51}}")}},
     {"8 negative power", 1, 12, "event type", MESSAGE("@bob:b"), {LEVELS("{\"users\":{\"@bob:b\":-1}}")}},
     {"9 own state_key", 1, 12, NULL, {"x", "@mod:a", "@mod:a", "{}"}},
     {"9 another's state_key", 1, 12, "another user", {"x", "@bob:b", "@mod:a", "{}"}},
@@ -78,7 +133,12 @@ static const struct rule_case common_rules[] = {
     {"9 an @ alone", 1, 12, "another user", {"x", "@", "@mod:a", "{}"}},
     {"9 another state_key", 1, 12, NULL, {"x", "bob", "@mod:a", "{}"}},
     {"redaction needs no redact level since 3", 3, 12, NULL, {"m.room.redaction", NULL, "@bob:b", "{}"}},
-    {"redaction by type's level", 1, 12, "event type", {"m.room.redaction", NULL, "@bob:b", "{}"}, {LEVELS("{\"events\":{\"m.room.redaction\":1}}")}},
+    {"redaction by type's level",
+     1,
+     12,
+     "event type",
+     {"m.room.redaction", NULL, "@bob:b", "{}"},
+     {LEVELS("{\"events\":{\"m.room.redaction\":1}}")}},
     {"redaction with the redact level", 1, 2, NULL, {"m.room.redaction", NULL, "@mod:a", "{}"}},
     {"redaction without the redact level", 1, 2, "redact level", {"m.room.redaction", NULL, "@bob:b", "{}"}},
 };
@@ -118,8 +178,8 @@ static void test_redaction_of_own_server(void **unused)
 {
     for (int number = 1; number <= 2; number++) {
         struct arena *arena = arena_create(1 << 20);
-        struct event *event = test_event(arena, test_version(number), "$redaction:b",
-                                         (struct event_line){"m.room.redaction", NULL, "@bob:b", "{}"});
+        struct event *event =
+            test_event(arena, test_version(number), "$redaction:b", (struct event_line){"m.room.redaction", NULL, "@bob:b", "{}"});
         event->redacts = SLICE("$message:b");
         assert_int_equal(judge(arena, event), FAULT_OK);
         event->redacts = SLICE("$message:a");

@@ -12,17 +12,34 @@ static const struct selection_case selections[] = {
     {"a message", 1, 12, {"m.room.message", NULL, "@bob:b", "{}"}, ""},
     {"a state event", 1, 12, {"m.room.name", "", "@bob:b", "{}"}, ""},
     {"a join", 1, 12, {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"join\"}"}, " m.room.join_rules/"},
-    {"an invite", 1, 12, {"m.room.member", "@yan:y", "@bob:b", "{\"membership\":\"invite\"}"}, " m.room.member/@yan:y m.room.join_rules/"},
+    {"an invite",
+     1,
+     12,
+     {"m.room.member", "@yan:y", "@bob:b", "{\"membership\":\"invite\"}"},
+     " m.room.member/@yan:y m.room.join_rules/"},
     {"a knock", 1, 12, {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"knock\"}"}, " m.room.join_rules/"},
     {"a leave", 1, 12, {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"leave\"}"}, ""},
     {"a ban", 1, 12, {"m.room.member", "@yan:y", "@bob:b", "{\"membership\":\"ban\"}"}, " m.room.member/@yan:y"},
-    {"a third-party invite", 1, 12, {"m.room.member", "@yan:y", "@bob:b", "{\"membership\":\"invite\",\"third_party_invite\":{\"signed\":{\"token\":\"t\"}}}"},
+    {"a third-party invite",
+     1,
+     12,
+     {"m.room.member", "@yan:y", "@bob:b", "{\"membership\":\"invite\",\"third_party_invite\":{\"signed\":{\"token\":\"t\"}}}"},
      " m.room.member/@yan:y m.room.join_rules/ m.room.third_party_invite/t"},
-    {"a join that is vouched for", 8, 12, {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"join\",\"join_authorised_via_users_server\":\"@mod:a\"}"},
+    {"a join that is vouched for",
+     8,
+     12,
+     {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"join\",\"join_authorised_via_users_server\":\"@mod:a\"}"},
      " m.room.join_rules/ m.room.member/@mod:a"},
-    {"a join that is vouched for before 8", 1, 7, {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"join\",\"join_authorised_via_users_server\":\"@mod:a\"}"},
+    {"a join that is vouched for before 8",
+     1,
+     7,
+     {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"join\",\"join_authorised_via_users_server\":\"@mod:a\"}"},
      " m.room.join_rules/"},
-    {"a leave with a voucher", 8, 12, {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"leave\",\"join_authorised_via_users_server\":\"@mod:a\"}"}, ""},
+    {"a leave with a voucher",
+     8,
+     12,
+     {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"leave\",\"join_authorised_via_users_server\":\"@mod:a\"}"},
+     ""},
     {"a member without membership", 1, 12, {"m.room.member", "@bob:b", "@bob:b", "{}"}, ""},
 };
 
@@ -37,8 +54,9 @@ static void test_selection(void **unused)
             struct strbuf text = strbuf_in(arena);
             for (size_t n = 0; n < count; n++)
                 strbuf_printf(&text, "%s%s/%.*s", n ? " " : "", needs[n].type, PRI(needs[n].state_key));
-            struct slice expected = arena_printf(arena, "%sm.room.power_levels/ m.room.member/%s%s", number < 12 ? "m.room.create/ " : "",
-                                                 selections[i].event.sender, selections[i].needs);
+            struct slice expected =
+                arena_printf(arena, "%sm.room.power_levels/ m.room.member/%s%s", number < 12 ? "m.room.create/ " : "",
+                             selections[i].event.sender, selections[i].needs);
             if (!slice_eq(strbuf_slice(&text), expected))
                 fail_msg("%s, version %d: %.*s", selections[i].name, number, PRI(strbuf_slice(&text)));
             arena_destroy(&arena);
@@ -49,7 +67,8 @@ static void test_create_needs_nothing(void **unused)
 {
     struct arena *arena = arena_create(1 << 20);
     struct state_need needs[STATE_NEEDS_MAX];
-    struct event *event = test_event(arena, test_version(11), "$create", (struct event_line){"m.room.create", "", "@alice:a", "{}"});
+    struct event *event =
+        test_event(arena, test_version(11), "$create", (struct event_line){"m.room.create", "", "@alice:a", "{}"});
     assert_int_equal(auth_needs(event, needs), 0);
     assert_int_equal(auth_check_auth_events(event, NULL, 0, SLICE_ABSENT, NULL), FAULT_OK);
     arena_destroy(&arena);

@@ -2,9 +2,9 @@
  * "m.room.power_levels" itself is at 50. */
 #include "tests/unit/test_auth_rules_room.h"
 
-#define LEVELS_BY(sender, content)                                                                                                 \
-    {                                                                                                                              \
-        "m.room.power_levels", "", sender, content                                                                                 \
+#define LEVELS_BY(sender, content) \
+    { \
+        "m.room.power_levels", "", sender, content \
     }
 #define NEW(content) LEVELS_BY("@mod:a", content)
 #define OLD(content) LEVELS_BY("@alice:a", content)
@@ -34,44 +34,107 @@ static const struct rule_case form[] = {
     {"10.3 users with a float before 6", 1, 5, NULL, NEW("{\"users\":{\"@mod:a\":50.57}}"), {OLD("{" MOD_IS_50 "}")}},
     {"10.3 users with null", 1, 12, "map of integers", NEW("{\"users\":{\"@mod:a\":null}}")},
     {"10.4 the creator is listed", 12, 12, "names a creator", LEVELS_BY("@alice:a", "{\"users\":{\"@alice:a\":100}}")},
-    {"10.4 an additional creator is listed", 12, 12, "names a creator", LEVELS_BY("@alice:a", "{\"users\":{\"@bob:b\":1}}"), {{"m.room.create", "", "@alice:a", "{\"additional_creators\":[\"@zoe:z\",\"@bob:b\"]}"}}},
-    {"10.4 listed in the first levels", 12, 12, "names a creator", LEVELS_BY("@alice:a", "{\"users\":{\"@alice:a\":100}}"), {OLD(NULL)}},
+    {"10.4 an additional creator is listed",
+     12,
+     12,
+     "names a creator",
+     LEVELS_BY("@alice:a", "{\"users\":{\"@bob:b\":1}}"),
+     {{"m.room.create", "", "@alice:a", "{\"additional_creators\":[\"@zoe:z\",\"@bob:b\"]}"}}},
+    {"10.4 listed in the first levels",
+     12,
+     12,
+     "names a creator",
+     LEVELS_BY("@alice:a", "{\"users\":{\"@alice:a\":100}}"),
+     {OLD(NULL)}},
     {"10.4 creators are listed before 12", 1, 11, NULL, LEVELS_BY("@alice:a", "{\"users\":{\"@alice:a\":100,\"@mod:a\":50}}")},
     {"10.5 the first levels", 1, 12, NULL, LEVELS_BY("@alice:a", "{\"ban\":1000,\"users\":{\"@mod:a\":1000}}"), {OLD(NULL)}},
     {"8 before 10", 1, 12, "event type", LEVELS_BY("@bob:b", "{}")},
 };
 
-#define SINGLE(open, level)                                                                                                        \
-    {"10.6.1 " level " is above", 1, 12, "a level above", NEW("{" MOD_IS_50 "}"), {OLD("{\"" level "\":51," MOD_IS_50 "," open "}")}}, \
-        {"10.6.2 " level " is raised above", 1, 12, "a level above", NEW("{\"" level "\":51," MOD_IS_50 "}"), {OLD("{" MOD_IS_50 "," open "}")}}, \
-        {"10.6 " level " is changed below", 1, 12, NULL, NEW("{\"" level "\":50," MOD_IS_50 "}"), {OLD("{\"" level "\":40," MOD_IS_50 "," open "}")}}, \
-    {                                                                                                                              \
-        "10.6 " level " stays above", 1, 12, NULL, NEW("{\"" level "\":51," MOD_IS_50 "}"), {OLD("{\"" level "\":51," MOD_IS_50 "," open "}")} \
+#define SINGLE(open, level) \
+    {"10.6.1 " level " is above", \
+     1, \
+     12, \
+     "a level above", \
+     NEW("{" MOD_IS_50 "}"), \
+     {OLD("{\"" level "\":51," MOD_IS_50 "," open "}")}}, \
+        {"10.6.2 " level " is raised above", 1, 12, "a level above", NEW("{\"" level "\":51," MOD_IS_50 "}"), \
+         {OLD("{" MOD_IS_50 "," open "}")}}, \
+        {"10.6 " level " is changed below", \
+         1, \
+         12, \
+         NULL, \
+         NEW("{\"" level "\":50," MOD_IS_50 "}"), \
+         {OLD("{\"" level "\":40," MOD_IS_50 "," open "}")}}, \
+    { \
+        "10.6 " level " stays above", 1, 12, NULL, NEW("{\"" level "\":51," MOD_IS_50 "}"), \
+        { \
+            OLD("{\"" level "\":51," MOD_IS_50 "," open "}") \
+        } \
     }
 #define OPEN "\"events\":{\"m.room.power_levels\":0}"
 /* OPEN lets Mod change the levels whatever state_default says; removing that entry again is within his power. */
 static const struct rule_case singles[] = {
-    SINGLE(OPEN, "users_default"), SINGLE(OPEN, "events_default"), SINGLE(OPEN, "state_default"), SINGLE(OPEN, "ban"),
-    SINGLE(OPEN, "redact"),        SINGLE(OPEN, "kick"),           SINGLE(OPEN, "invite"),
+    SINGLE(OPEN, "users_default"),
+    SINGLE(OPEN, "events_default"),
+    SINGLE(OPEN, "state_default"),
+    SINGLE(OPEN, "ban"),
+    SINGLE(OPEN, "redact"),
+    SINGLE(OPEN, "kick"),
+    SINGLE(OPEN, "invite"),
     {"10.6 removed", 1, 12, NULL, NEW("{" MOD_IS_50 "}"), {OLD("{\"ban\":50," MOD_IS_50 "}")}},
     {"10.6 a string for the same level", 1, 9, NULL, NEW("{\"ban\":\"99\"," MOD_IS_50 "}"), {OLD("{\"ban\":99," MOD_IS_50 "}")}},
-    {"10.6 a creator may all", 12, 12, NULL, LEVELS_BY("@alice:a", "{\"ban\":9007199254740991}"), {OLD("{\"ban\":9007199254740990," MOD_IS_50 "}")}},
+    {"10.6 a creator may all",
+     12,
+     12,
+     NULL,
+     LEVELS_BY("@alice:a", "{\"ban\":9007199254740991}"),
+     {OLD("{\"ban\":9007199254740990," MOD_IS_50 "}")}},
 };
 
-#define ENTRY(map, first)                                                                                                          \
-    {"10.7 " map ": changed from above", first, 12, "an entry above", NEW("{\"" map "\":{\"x\":10}," MOD_IS_50 "}"), {OLD("{\"" map "\":{\"x\":51}," MOD_IS_50 "}")}}, \
-        {"10.7 " map ": removed from above", first, 12, "an entry above", NEW("{" MOD_IS_50 "}"), {OLD("{\"" map "\":{\"x\":51}," MOD_IS_50 "}")}}, \
-        {"10.7 " map ": removed at", first, 12, NULL, NEW("{" MOD_IS_50 "}"), {OLD("{\"" map "\":{\"x\":50}," MOD_IS_50 "}")}},    \
-        {"10.8 " map ": added above", first, 12, "an entry above", NEW("{\"" map "\":{\"x\":51}," MOD_IS_50 "}"), {OLD("{" MOD_IS_50 "}")}}, \
-        {"10.8 " map ": added at", first, 12, NULL, NEW("{\"" map "\":{\"a\":1,\"x\":50}," MOD_IS_50 "}"), {OLD("{\"" map "\":{\"a\":1}," MOD_IS_50 "}")}}, \
-        {"10.8 " map ": changed to above", first, 12, "an entry above", NEW("{\"" map "\":{\"x\":51}," MOD_IS_50 "}"), {OLD("{\"" map "\":{\"x\":50}," MOD_IS_50 "}")}}, \
-    {                                                                                                                              \
-        "10.8 " map ": stays above", first, 12, NULL, NEW("{\"" map "\":{\"a\":1,\"x\":99}," MOD_IS_50 "}"), {OLD("{\"" map "\":{\"x\":99}," MOD_IS_50 "}")} \
+#define ENTRY(map, first) \
+    {"10.7 " map ": changed from above", \
+     first, \
+     12, \
+     "an entry above", \
+     NEW("{\"" map "\":{\"x\":10}," MOD_IS_50 "}"), \
+     {OLD("{\"" map "\":{\"x\":51}," MOD_IS_50 "}")}}, \
+        {"10.7 " map ": removed from above", \
+         first, \
+         12, \
+         "an entry above", \
+         NEW("{" MOD_IS_50 "}"), \
+         {OLD("{\"" map "\":{\"x\":51}," MOD_IS_50 "}")}}, \
+        {"10.7 " map ": removed at", first, 12, NULL, NEW("{" MOD_IS_50 "}"), {OLD("{\"" map "\":{\"x\":50}," MOD_IS_50 "}")}}, \
+        {"10.8 " map ": added above", first, 12, "an entry above", NEW("{\"" map "\":{\"x\":51}," MOD_IS_50 "}"), \
+         {OLD("{" MOD_IS_50 "}")}}, \
+        {"10.8 " map ": added at", \
+         first, \
+         12, \
+         NULL, \
+         NEW("{\"" map "\":{\"a\":1,\"x\":50}," MOD_IS_50 "}"), \
+         {OLD("{\"" map "\":{\"a\":1}," MOD_IS_50 "}")}}, \
+        {"10.8 " map ": changed to above", \
+         first, \
+         12, \
+         "an entry above", \
+         NEW("{\"" map "\":{\"x\":51}," MOD_IS_50 "}"), \
+         {OLD("{\"" map "\":{\"x\":50}," MOD_IS_50 "}")}}, \
+    { \
+        "10.8 " map ": stays above", first, 12, NULL, NEW("{\"" map "\":{\"a\":1,\"x\":99}," MOD_IS_50 "}"), \
+        { \
+            OLD("{\"" map "\":{\"x\":99}," MOD_IS_50 "}") \
+        } \
     }
 static const struct rule_case entries[] = {
     ENTRY("events", 1),
     ENTRY("notifications", 6),
-    {"notifications are free before 6", 1, 5, NULL, NEW("{\"notifications\":{\"room\":51}," MOD_IS_50 "}"), {OLD("{\"notifications\":{\"room\":99}," MOD_IS_50 "}")}},
+    {"notifications are free before 6",
+     1,
+     5,
+     NULL,
+     NEW("{\"notifications\":{\"room\":51}," MOD_IS_50 "}"),
+     {OLD("{\"notifications\":{\"room\":99}," MOD_IS_50 "}")}},
 };
 
 #define USERS(bob) "{\"users\":{\"@mod:a\":50,\"@bob:b\":" bob "}}"
@@ -84,11 +147,21 @@ static const struct rule_case users[] = {
     {"10.9 stays equal", 1, 12, NULL, NEW("{\"ban\":50,\"users\":{\"@mod:a\":50,\"@bob:b\":50}}"), {OLD(USERS("50"))}},
     {"10.9 one's own entry may go down", 1, 12, NULL, NEW("{\"users\":{\"@mod:a\":0}}"), {OLD("{" MOD_IS_50 "}")}},
     {"10.9 one's own entry may go", 1, 12, NULL, NEW("{}"), {OLD("{" MOD_IS_50 "}")}},
-    {"10.10 one's own entry may not go up", 1, 12, "more than the sender", NEW("{\"users\":{\"@mod:a\":51}}"), {OLD("{" MOD_IS_50 "}")}},
+    {"10.10 one's own entry may not go up",
+     1,
+     12,
+     "more than the sender",
+     NEW("{\"users\":{\"@mod:a\":51}}"),
+     {OLD("{" MOD_IS_50 "}")}},
     {"10.10 added above", 1, 12, "more than the sender", NEW(USERS("51")), {OLD("{" MOD_IS_50 "}")}},
     {"10.10 added at", 1, 12, NULL, NEW(USERS("50")), {OLD("{" MOD_IS_50 "}")}},
     {"10.10 changed to above", 1, 12, "more than the sender", NEW(USERS("51")), {OLD(USERS("49"))}},
-    {"10.10 a creator may all", 12, 12, NULL, LEVELS_BY("@alice:a", "{\"users\":{\"@bob:b\":9007199254740991}}"), {OLD(USERS("9007199254740990"))}},
+    {"10.10 a creator may all",
+     12,
+     12,
+     NULL,
+     LEVELS_BY("@alice:a", "{\"users\":{\"@bob:b\":9007199254740991}}"),
+     {OLD(USERS("9007199254740990"))}},
     {"10.10 the float's fraction is no power", 1, 5, NULL, NEW(USERS("50.9")), {OLD("{" MOD_IS_50 "}")}},
     {"10.10 beyond int64 is still more", 1, 5, "more than the sender", NEW(USERS("1e300")), {OLD("{" MOD_IS_50 "}")}},
 };

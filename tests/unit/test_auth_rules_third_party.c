@@ -36,25 +36,45 @@ struct redeem_case {
 
 static const struct redeem_case cases[] = {
     {"5.4.1.7.1 the single key", NULL, "{\"public_key\":\"%K\"}", GOOD, "@bob:b"},
-    {"5.4.1.7.2 one of the keys", NULL, "{\"public_key\":\"%L\",\"public_keys\":[{\"public_key\":\"%L\"},{\"public_key\":\"%K\"}]}", GOOD, "@bob:b"},
-    {"5.4.1.7 what is unsigned does not count", NULL, "{\"public_key\":\"%K\"}", "{\"token\":\"t\",\"mxid\":\"@yan:y\"," SIGNATURES("ed25519:0") ",\"unsigned\":{}}", "@bob:b"},
-    {"5.4.1.7 the invite level is not asked", NULL, "{\"public_key\":\"%K\"}", GOOD, "@bob:b", {"m.room.power_levels", "", "@alice:a", "{\"invite\":100}"}},
-    {"5.4.1.7 the sender need not be joined", NULL, "{\"public_key\":\"%K\"}", GOOD, "@bob:b", {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"leave\"}"}},
-    {"5.4.1.7 among other signatures", NULL, "{\"public_key\":\"%K\"}", "{" SIGNED ",\"signatures\":{\"x\":7,\"y\":{\"ed25519:1\":\"AAAA\",\"ed25519:2\":3,\"ed25519:3\":\"%S\"}}}", "@bob:b"},
-    {"5.4.1.1 banned", "banned", "{\"public_key\":\"%K\"}", GOOD, "@bob:b", {"m.room.member", "@yan:y", "@mod:a", "{\"membership\":\"ban\"}"}},
+    {"5.4.1.7.2 one of the keys", NULL, "{\"public_key\":\"%L\",\"public_keys\":[{\"public_key\":\"%L\"},{\"public_key\":\"%K\"}]}",
+     GOOD, "@bob:b"},
+    {"5.4.1.7 what is unsigned does not count", NULL, "{\"public_key\":\"%K\"}",
+     "{\"token\":\"t\",\"mxid\":\"@yan:y\"," SIGNATURES("ed25519:0") ",\"unsigned\":{}}", "@bob:b"},
+    {"5.4.1.7 the invite level is not asked",
+     NULL,
+     "{\"public_key\":\"%K\"}",
+     GOOD,
+     "@bob:b",
+     {"m.room.power_levels", "", "@alice:a", "{\"invite\":100}"}},
+    {"5.4.1.7 the sender need not be joined",
+     NULL,
+     "{\"public_key\":\"%K\"}",
+     GOOD,
+     "@bob:b",
+     {"m.room.member", "@bob:b", "@bob:b", "{\"membership\":\"leave\"}"}},
+    {"5.4.1.7 among other signatures", NULL, "{\"public_key\":\"%K\"}",
+     "{" SIGNED ",\"signatures\":{\"x\":7,\"y\":{\"ed25519:1\":\"AAAA\",\"ed25519:2\":3,\"ed25519:3\":\"%S\"}}}", "@bob:b"},
+    {"5.4.1.1 banned",
+     "banned",
+     "{\"public_key\":\"%K\"}",
+     GOOD,
+     "@bob:b",
+     {"m.room.member", "@yan:y", "@mod:a", "{\"membership\":\"ban\"}"}},
     {"5.4.1.2 no signed", "no signed", "{\"public_key\":\"%K\"}", NULL, "@bob:b"},
     {"5.4.1.2 signed not an object", "no signed", "{\"public_key\":\"%K\"}", "[]", "@bob:b"},
     {"5.4.1.3 no mxid", "no mxid", "{\"public_key\":\"%K\"}", "{\"token\":\"t\"," SIGNATURES("ed25519:0") "}", "@bob:b"},
     {"5.4.1.3 no token", "no token", "{\"public_key\":\"%K\"}", "{\"mxid\":\"@yan:y\"," SIGNATURES("ed25519:0") "}", "@bob:b"},
     {"5.4.1.3 token not a string", "no token", "{\"public_key\":\"%K\"}", "{\"mxid\":\"@yan:y\",\"token\":7}", "@bob:b"},
-    {"5.4.1.4 another mxid", "mxid", "{\"public_key\":\"%K\"}", "{\"mxid\":\"@xi:x\",\"token\":\"t\"," SIGNATURES("ed25519:0") "}", "@bob:b"},
+    {"5.4.1.4 another mxid", "mxid", "{\"public_key\":\"%K\"}", "{\"mxid\":\"@xi:x\",\"token\":\"t\"," SIGNATURES("ed25519:0") "}",
+     "@bob:b"},
     {"5.4.1.5 no such token", "no such token", NULL, GOOD, "@bob:b"},
     {"5.4.1.6 another sender", "sender", "{\"public_key\":\"%K\"}", GOOD, "@mod:a"},
     {"5.4.1.8 another key", "no signature", "{\"public_key\":\"%L\"}", GOOD, "@bob:b"},
     {"5.4.1.8 no keys", "no signature", "{}", GOOD, "@bob:b"},
     {"5.4.1.8 no signatures", "no signature", "{\"public_key\":\"%K\"}", "{" SIGNED "}", "@bob:b"},
     {"5.4.1.8 not ed25519", "no signature", "{\"public_key\":\"%K\"}", "{" SIGNED "," SIGNATURES("other:0") "}", "@bob:b"},
-    {"5.4.1.8 more than was signed", "no signature", "{\"public_key\":\"%K\"}", "{" SIGNED ",\"x\":1," SIGNATURES("ed25519:0") "}", "@bob:b"},
+    {"5.4.1.8 more than was signed", "no signature", "{\"public_key\":\"%K\"}", "{" SIGNED ",\"x\":1," SIGNATURES("ed25519:0") "}",
+     "@bob:b"},
 };
 
 /* Puts the keys and the signature in place of their marks. */
@@ -81,11 +101,13 @@ static void run(const struct redeem_case *redeem, int number)
     struct slice key = public_key_of(arena, &server), other = public_key_of(arena, &stranger);
     struct slice signature = sign(arena, &server, CANONICAL);
 
-    const char *content = redeem->signed_ ? filled(arena,
-                                                   arena_cstr(arena, arena_printf(arena, "{\"membership\":\"invite\",\"third_party_invite\":{\"signed\":%s}}",
-                                                                                  redeem->signed_)),
-                                                   key, other, signature)
-                                          : "{\"membership\":\"invite\",\"third_party_invite\":true}";
+    const char *content =
+        redeem->signed_
+            ? filled(arena,
+                     arena_cstr(arena, arena_printf(arena, "{\"membership\":\"invite\",\"third_party_invite\":{\"signed\":%s}}",
+                                                    redeem->signed_)),
+                     key, other, signature)
+            : "{\"membership\":\"invite\",\"third_party_invite\":true}";
     struct rule_case rule = {.name = redeem->name, .rejected = redeem->rejected};
     rule.event = (struct event_line){"m.room.member", "@yan:y", redeem->sender, content};
     rule.state[0] = (struct event_line){"m.room.third_party_invite", "t", "@bob:b",

@@ -10,7 +10,8 @@ static struct power_levels levels_of(struct arena *arena, int number, const char
     size_t count = 0;
     events[count++] = test_event(arena, version, "$create", (struct event_line){"m.room.create", "", "@alice:a", create});
     if (content)
-        events[count++] = test_event(arena, version, "$levels", (struct event_line){"m.room.power_levels", "", "@alice:a", content});
+        events[count++] =
+            test_event(arena, version, "$levels", (struct event_line){"m.room.power_levels", "", "@alice:a", content});
     struct event_list_view view = event_list_view(events, count);
     return power_levels_from(&view.view, version);
 }
@@ -84,10 +85,11 @@ static void test_without_event(void **unused)
 static void test_with_event(void **unused)
 {
     struct arena *arena = arena_create(1 << 20);
-    struct power_levels levels = levels_of(arena, 11, "{}",
-                                           "{\"users\":{\"@bob:b\":7},\"users_default\":3,\"events\":{\"x\":11},\"events_default\":1,"
-                                           "\"state_default\":2,\"invite\":4,\"kick\":5,\"ban\":6,\"redact\":8,"
-                                           "\"notifications\":{\"room\":9}}");
+    struct power_levels levels =
+        levels_of(arena, 11, "{}",
+                  "{\"users\":{\"@bob:b\":7},\"users_default\":3,\"events\":{\"x\":11},\"events_default\":1,"
+                  "\"state_default\":2,\"invite\":4,\"kick\":5,\"ban\":6,\"redact\":8,"
+                  "\"notifications\":{\"room\":9}}");
     assert_int_equal(power_of_user(&levels, SLICE("@bob:b")), 7);
     assert_int_equal(power_of_user(&levels, SLICE("@alice:a")), 3);
     assert_int_equal(power_to_send(&levels, SLICE("x"), true), 11);
@@ -106,9 +108,10 @@ static void test_with_event(void **unused)
 static void test_unreadable(void **unused)
 {
     struct arena *arena = arena_create(1 << 20);
-    struct power_levels levels = levels_of(arena, 9, "{\"creator\":\"@alice:a\"}",
-                                           "{\"users\":{\"@bob:b\":\"x\"},\"users_default\":\"2\",\"events\":[],\"state_default\":{},"
-                                           "\"kick\":null,\"notifications\":\"room\"}");
+    struct power_levels levels =
+        levels_of(arena, 9, "{\"creator\":\"@alice:a\"}",
+                  "{\"users\":{\"@bob:b\":\"x\"},\"users_default\":\"2\",\"events\":[],\"state_default\":{},"
+                  "\"kick\":null,\"notifications\":\"room\"}");
     assert_int_equal(power_of_user(&levels, SLICE("@bob:b")), 2);
     assert_int_equal(power_to_send(&levels, SLICE("x"), true), 50);
     assert_int_equal(power_to(&levels, "kick"), 50);

@@ -2,8 +2,7 @@
  * is a fork of that room, given as the state of each branch. */
 #include "tests/unit/test_state_res_room.h"
 
-#define PL(users)                                                                                                                  \
-    "m.room.power_levels", "", "{\"users\":{" users "}}"
+#define PL(users) "m.room.power_levels", "", "{\"users\":{" users "}}"
 #define JOIN(user) "m.room.member", user, "{\"membership\":\"join\"}"
 #define A100 "\"@alice:a\":100"
 #define B50 "\"@bob:b\":50"
@@ -33,7 +32,8 @@ static const struct story {
     const char *resolved;                    /* likewise */
 } stories[] = {
     {"a ban beats the power the banned gives himself",
-     2, 12,
+     2,
+     12,
      {{"PA", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"MA", "@alice:a", JOIN("@alice:a"), "PA IMA IJR"},
       {"MB", "@alice:a", "m.room.member", "@bob:b", "{\"membership\":\"ban\"}", "PA MA IMB"},
@@ -41,20 +41,23 @@ static const struct story {
      {"PA MA MB", "PB"},
      "PA MA MB"},
     {"nobody slips in past a change of the join rules",
-     2, 12,
+     2,
+     12,
      {{"JR", "@alice:a", "m.room.join_rules", "", "{\"join_rule\":\"private\"}", "IPOWER IMA"},
       {"ME", "@ella:e", JOIN("@ella:e"), "IPOWER IJR"}},
      {"JR", "ME"},
      "JR"},
     {"power levels of a branch that only went on",
-     2, 12,
+     2,
+     12,
      {{"PA", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"PB", "@bob:b", PL(A100 "," B50 ",\"@charlie:c\":49"), "PA IMB"},
       {"PC", "@alice:a", PL(A100 "," B50 ",\"@charlie:c\":0"), "PB IMA"}},
      {"PC", "PA"},
      "PC"},
     {"the topic of who kept his power",
-     2, 12,
+     2,
+     12,
      {{"T1", "@alice:a", "m.room.topic", "", "{}", "IPOWER IMA"},
       {"PA1", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"T2", "@alice:a", "m.room.topic", "", "{}", "PA1 IMA"},
@@ -64,7 +67,8 @@ static const struct story {
      {"PA2 T2", "PB T3"},
      "PA2 T2"},
     {"the topic of who was banned",
-     2, 12,
+     2,
+     12,
      {{"T1", "@alice:a", "m.room.topic", "", "{}", "IPOWER IMA"},
       {"PA", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"T2", "@bob:b", "m.room.topic", "", "{}", "PA IMB"},
@@ -72,7 +76,8 @@ static const struct story {
      {"PA T2 MB", "T1"},
      "PA T1 MB"},
     {"topics are in the order of the mainline, not of time",
-     2, 11,
+     2,
+     11,
      {{"PA1", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"PA2", "@alice:a", PL(A100 "," B50), "PA1 IMA"},
       {"T3", "@bob:b", "m.room.topic", "", "{}", "PA2 IMB"},
@@ -81,7 +86,8 @@ static const struct story {
      {"PA2 T3", "PA2 T4"},
      "PA2 T3"},
     {"in 2.1 a power level nobody disputes makes no mainline, so time decides",
-     12, 12,
+     12,
+     12,
      {{"PA1", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"PA2", "@alice:a", PL(A100 "," B50), "PA1 IMA"},
       {"T3", "@bob:b", "m.room.topic", "", "{}", "PA2 IMB"},
@@ -89,7 +95,8 @@ static const struct story {
      {"PA2 T3", "PA2 T4"},
      "PA2 T4"},
     {"topics on disputed power levels are in the order of the mainline",
-     2, 12,
+     2,
+     12,
      {{"PA1", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"PA2", "@alice:a", PL(A100 "," B50), "PA1 IMA"},
       {"T3", "@bob:b", "m.room.topic", "", "{}", "PA2 IMB"},
@@ -97,7 +104,8 @@ static const struct story {
      {"PA2 T3", "PA1 T4"},
      "PA2 T3"},
     {"the offspring of lost power is lost too",
-     2, 12,
+     2,
+     12,
      {{"PA", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"T1", "@alice:a", "m.room.topic", "", "{}", "PA IMA"},
       {"PB", "@bob:b", PL(A100 "," B50 "," C50), "PA IMB"},
@@ -107,14 +115,16 @@ static const struct story {
      {"PA2 T1", "PB T3 N3"},
      "PA2 T1"},
     {"the stronger of two kicks goes first",
-     2, 12,
+     2,
+     12,
      {{"PA", "@alice:a", PL(A100 "," B50 ",\"@charlie:c\":75"), "IPOWER IMA"},
       {"MC", "@charlie:c", "m.room.member", "@bob:b", "{\"membership\":\"leave\"}", "PA IMC IMB"},
       {"T", "@bob:b", "m.room.topic", "", "{}", "PA IMB"}},
      {"PA MC", "PA T"},
      "PA MC"},
     {"three branches",
-     2, 12,
+     2,
+     12,
      {{"PA", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"PB", "@bob:b", PL(A100 "," B50 ",\"@charlie:c\":25"), "PA IMB"},
       {"JR", "@alice:a", "m.room.join_rules", "", "{\"join_rule\":\"invite\"}", "IPOWER IMA"},
@@ -123,27 +133,31 @@ static const struct story {
      "PB JR"},
     /* MSC4297, first change: a conflicted join must not be judged by join rules that came after it. */
     {"2: unconflicted join rules throw out an earlier member",
-     2, 11,
+     2,
+     11,
      {{"MB1", "@bob:b", JOIN("@bob:b"), "IPOWER IJR"},
       {"JR", "@alice:a", "m.room.join_rules", "", "{\"join_rule\":\"invite\"}", "IPOWER IMA"}},
      {"JR", "JR MB1"},
      "JR -IMB"},
     {"2.1: starting from empty state keeps the earlier member",
-     12, 12,
+     12,
+     12,
      {{"MB1", "@bob:b", JOIN("@bob:b"), "IPOWER IJR"},
       {"JR", "@alice:a", "m.room.join_rules", "", "{\"join_rule\":\"invite\"}", "IPOWER IMA"}},
      {"JR", "JR MB1"},
      "JR MB1"},
     /* MSC4297, second change: P2 is in the auth chain of both branches (through N), so it is not in the auth difference. */
     {"2: power levels fall back, as the event between is not replayed",
-     2, 11,
+     2,
+     11,
      {{"P2", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"N", "@bob:b", "m.room.name", "", "{}", "P2 IMB"},
       {"P3", "@bob:b", PL(A100 "," B50 ",\"@charlie:c\":25"), "P2 IMB"}},
      {"IPOWER N", "P3 N"},
      "IPOWER N"},
     {"2.1: the conflicted state subgraph replays the event between",
-     12, 12,
+     12,
+     12,
      {{"P2", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"N", "@bob:b", "m.room.name", "", "{}", "P2 IMB"},
       {"P3", "@bob:b", PL(A100 "," B50 ",\"@charlie:c\":25"), "P2 IMB"}},
@@ -151,31 +165,36 @@ static const struct story {
      "P3 N"},
     /* Version 1: depth is the place in the list of events here. */
     {"1: the deepest topic that is allowed",
-     1, 1,
+     1,
+     1,
      {{"T1", "@alice:a", "m.room.topic", "", "{}", "IPOWER IMA"}, {"T2", "@bob:b", "m.room.topic", "", "{}", "IPOWER IMB"}},
      {"T1", "T2"},
      "T1"},
     {"1: power levels in the order of depth",
-     1, 1,
+     1,
+     1,
      {{"PA", "@alice:a", PL(A100 "," B50), "IPOWER IMA"},
       {"PB", "@bob:b", PL(A100 "," B50 ",\"@charlie:c\":25"), "PA IMB"},
       {"PC", "@charlie:c", PL(A100), "PB IMC"}},
      {"PA", "PB", "PC"},
      "PB"},
     {"1: join rules before members",
-     1, 1,
+     1,
+     1,
      {{"ME1", "@ella:e", JOIN("@ella:e"), "IPOWER IJR"},
       {"ME2", "@ella:e", "m.room.member", "@ella:e", "{\"membership\":\"join\",\"displayname\":\"E\"}", "IPOWER IJR ME1"},
       {"JR", "@alice:a", "m.room.join_rules", "", "{\"join_rule\":\"invite\"}", "IPOWER IMA"}},
      {"JR ME1", "ME2"},
      "JR ME2"},
     {"1: what only one side has is no conflict",
-     1, 1,
+     1,
+     1,
      {{"T", "@alice:a", "m.room.topic", "", "{}", "IPOWER IMA"}, {"N", "@alice:a", "m.room.name", "", "{}", "IPOWER IMA"}},
      {"T", "N"},
      "T N"},
     {"1: a member's state when nothing is allowed",
-     1, 1,
+     1,
+     1,
      {{"T1", "@bob:b", "m.room.topic", "", "{}", "IPOWER IMB"}, {"T2", "@bob:b", "m.room.topic", "", "{}", "IPOWER IMB"}},
      {"T1", "T2"},
      "T1"},
@@ -218,8 +237,8 @@ static void add_story_event(struct test_graph *graph, const struct story_event *
 {
     bool is_first = graph->count == 0;
     char *id = arena_cstr(graph->arena, arena_printf(graph->arena, "$%s", told->id));
-    struct event *event = test_event(graph->arena, graph->version, id,
-                                     (struct event_line){told->type, told->state_key, told->sender, told->content});
+    struct event *event =
+        test_event(graph->arena, graph->version, id, (struct event_line){told->type, told->state_key, told->sender, told->content});
     event->origin_server_ts = 1000 + graph->count;
     event->depth = graph->count + 1;
     if (strcmp(told->id, "IMR") == 0)
@@ -300,7 +319,8 @@ static void test_rejected_auth_event(void **unused)
         int levels = find_event(graph, SLICE("PA")), topic = find_event(graph, SLICE("T"));
         graph->nodes[levels].event->rejected = rejected;
         struct test_room_state resolved = test_resolve(graph, sets, 2);
-        assert_int_equal(resolved.event[graph->key_of[topic]], topic); /* PA was replayed: allowed by the state, whatever its flag */
+        assert_int_equal(resolved.event[graph->key_of[topic]],
+                         topic); /* PA was replayed: allowed by the state, whatever its flag */
 
         /* PA common to both auth chains: then it is only what T cites. */
         state_apply(graph, &sets[0], "T");

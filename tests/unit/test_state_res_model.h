@@ -77,7 +77,8 @@ static inline void model_full_conflicted_set(const struct model *model, bool *fu
 
 static inline bool model_has(const struct event *event, const char *type, const char *state_key)
 {
-    return slice_eq(event->type, slice_from_cstr(type)) && event->state_key.at && slice_eq(event->state_key, slice_from_cstr(state_key));
+    return slice_eq(event->type, slice_from_cstr(type)) && event->state_key.at &&
+           slice_eq(event->state_key, slice_from_cstr(state_key));
 }
 
 static inline bool model_is_power_event(const struct event *event)
@@ -137,7 +138,8 @@ static inline int model_topological_next(const struct model *model, bool *left)
 
 static inline int model_mainline_position(const struct model *model, int levels, int event)
 {
-    for (int e = model_cited(model, event, "m.room.power_levels"); e != NO_EVENT; e = model_cited(model, e, "m.room.power_levels")) {
+    for (int e = model_cited(model, event, "m.room.power_levels"); e != NO_EVENT;
+         e = model_cited(model, e, "m.room.power_levels")) {
         int position = 0;
         for (int p = levels; p != NO_EVENT; p = model_cited(model, p, "m.room.power_levels"), position++)
             if (p == e)

@@ -2,6 +2,7 @@
  * on state sets that were tampered with, both must agree, whatever the order of the sets.
  * A failure prints the seed of its room: MYELIN_SEED=… runs that room alone. MYELIN_ROOMS=… runs more of them. */
 #include "tests/unit/test_state_res_model.h"
+#include "tests/unit/test_state_res_model_v1.h"
 
 enum { USERS = 6, EVENTS = 90, ROOMS_PER_VERSION = 25, RECENT = 12 };
 static const char *const users[USERS] = {"@root:a", "@alice:a", "@bob:b", "@charlie:c", "@dora:d", "@ella:e"};
@@ -25,7 +26,9 @@ static uint32_t random_below(struct random_room *room, uint32_t limit)
 static void compare(struct random_room *room, const struct test_room_state *sets, size_t count)
 {
     struct test_graph *graph = room->graph;
-    struct test_room_state model = model_resolve(graph, sets, count), real = test_resolve(graph, sets, count), again[4];
+    bool is_v1 = graph->version->state_res == STATE_RES_V1;
+    struct test_room_state model = is_v1 ? model_v1_resolve(graph, sets, count) : model_resolve(graph, sets, count);
+    struct test_room_state real = test_resolve(graph, sets, count), again[4];
     for (int key = 0; key < graph->key_count; key++)
         if (model.event[key] != real.event[key])
             fail_msg("seed %llu, version %s, %zu sets, %.*s/%.*s: event %d, the model says %d", (unsigned long long)room->seed,
@@ -45,7 +48,8 @@ static void compare(struct random_room *room, const struct test_room_state *sets
     /* Equal sets resolve to themselves. */
     struct test_room_state same[2] = {real, real}, resolved = test_resolve(graph, same, 2);
     if (memcmp(&resolved, &real, sizeof real) != 0)
-        fail_msg("seed %llu, version %s: equal sets do not resolve to themselves", (unsigned long long)room->seed, graph->version->id);
+        fail_msg("seed %llu, version %s: equal sets do not resolve to themselves", (unsigned long long)room->seed,
+                 graph->version->id);
 }
 
 static const struct event *state_get(const struct random_room *room, const struct test_room_state *state, const char *type,
@@ -65,7 +69,8 @@ static const char *levels_text(struct random_room *room, const int *levels)
             strbuf_printf(&out, "%s\"%s\":%d", is_first ? "" : ",", users[u], levels[u]);
             is_first = false;
         }
-    static const char *const rest[] = {"}}", "}}", "},\"state_default\":0}", "},\"users_default\":10,\"invite\":10}", "},\"kick\":0}"};
+    static const char *const rest[] = {"}}", "}}", "},\"state_default\":0}", "},\"users_default\":10,\"invite\":10}",
+                                       "},\"kick\":0}"};
     strbuf_add_cstr(&out, rest[random_below(room, 5)]);
     return arena_cstr(room->graph->arena, strbuf_slice(&out));
 }
@@ -93,7 +98,8 @@ static struct event_line random_line(struct random_room *room, const struct test
         levels[changed] = steps[random_below(room, 7)];
         if (!current && creator_is_listed)
             levels[0] = 100;
-        return (struct event_line){"m.room.power_levels", "", current && random_below(room, 2) ? sender : users[random_below(room, 3)],
+        return (struct event_line){"m.room.power_levels", "",
+                                   current && random_below(room, 2) ? sender : users[random_below(room, 3)],
                                    levels_text(room, levels)};
     }
     case 2:
@@ -105,11 +111,13 @@ static struct event_line random_line(struct random_room *room, const struct test
             "m.room.member", target, sender,
             arena_cstr(arena, arena_printf(arena, "{\"membership\":\"%s\"}", memberships[random_below(room, 4)]))};
     case 5:
-        return (struct event_line){"m.room.member", sender, sender, random_below(room, 4) ? "{\"membership\":\"join\"}" : "{\"membership\":\"knock\"}"};
+        return (struct event_line){"m.room.member", sender, sender,
+                                   random_below(room, 4) ? "{\"membership\":\"join\"}" : "{\"membership\":\"knock\"}"};
     case 6:
         return (struct event_line){
             "m.room.member", sender, sender,
-            arena_cstr(arena, arena_printf(arena, "{\"membership\":\"join\",\"join_authorised_via_users_server\":\"%s\"}", target))};
+            arena_cstr(arena,
+                       arena_printf(arena, "{\"membership\":\"join\",\"join_authorised_via_users_server\":\"%s\"}", target))};
     case 7:
         return (struct event_line){"m.room.name", "", sender, "{}"};
     case 8:
@@ -126,7 +134,7 @@ static bool try_event(struct random_room *room, const struct test_room_state *st
     char *id = arena_cstr(graph->arena, arena_printf(graph->arena, "$%08x", random_below(room, UINT32_MAX)));
     struct event *event = test_event(graph->arena, graph->version, id, line);
     event->origin_server_ts = 1000 + graph->count / 4 * 3 + random_below(room, 6);
-    event->depth = graph->count + 1;
+    event->depth = graph->count / 4 + random_below(room, 2);
     if (prev >= 0)
         event->prev_events.at = &graph->nodes[prev].event->event_id;
 
@@ -168,9 +176,12 @@ static void grow(struct random_room *room)
     struct test_graph *graph = room->graph;
     struct test_room_state start = test_room_state_empty();
     assert_true(try_event(room, &start, (struct event_line){"m.room.create", "", users[0], "{\"creator\":\"@root:a\"}"}, -1));
-    assert_true(try_event(room, &room->after[0], (struct event_line){"m.room.member", users[0], users[0], "{\"membership\":\"join\"}"}, 0));
-    assert_true(try_event(room, &room->after[1], (struct event_line){"m.room.join_rules", "", users[0], "{\"join_rule\":\"public\"}"}, 1));
-    assert_true(try_event(room, &room->after[2], (struct event_line){"m.room.member", users[1], users[1], "{\"membership\":\"join\"}"}, 2));
+    assert_true(
+        try_event(room, &room->after[0], (struct event_line){"m.room.member", users[0], users[0], "{\"membership\":\"join\"}"}, 0));
+    assert_true(
+        try_event(room, &room->after[1], (struct event_line){"m.room.join_rules", "", users[0], "{\"join_rule\":\"public\"}"}, 1));
+    assert_true(
+        try_event(room, &room->after[2], (struct event_line){"m.room.member", users[1], users[1], "{\"membership\":\"join\"}"}, 2));
     for (int tries = 0; tries < 40 * EVENTS && graph->count < EVENTS; tries++) {
         struct test_room_state sets[3], state;
         uint32_t count = 1 + random_below(room, 3), recent = graph->count < RECENT ? graph->count - 3 : RECENT - 3;
@@ -211,7 +222,7 @@ static void test_random_rooms(void **unused)
 {
     const char *chosen = getenv("MYELIN_SEED"), *rooms = getenv("MYELIN_ROOMS");
     uint64_t count = rooms ? strtoull(rooms, NULL, 10) : ROOMS_PER_VERSION;
-    static const int versions[] = {2, 6, 10, 11, 12};
+    static const int versions[] = {1, 2, 6, 10, 11, 12};
     size_t comparisons = 0;
     for (size_t v = 0; v < sizeof versions / sizeof *versions; v++) {
         uint64_t first = chosen ? strtoull(chosen, NULL, 10) : 0;

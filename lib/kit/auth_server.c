@@ -1,0 +1,65 @@
+/* Requests of other servers (Server-Server API "Request Authentication"): the X-Matrix header names the origin and signs method,
+ * target, both servers and the body. The signature is verified by `keys`, which fetches the origin's keys when it must. */
+#include "lib/base/clock.h"
+#include "lib/kit/worker_internal.h"
+#include "lib/matrix/ids.h"
+#include "lib/matrix/x_matrix.h"
+
+static bool refuse(struct call *call, struct reply *refusal, const char *why)
+{
+    *refusal = call_fail(call, FAULT_UNAUTHORIZED, why);
+    return false;
+}
+
+static enum fault verify(struct call *call, const struct x_matrix *header, struct slice signed_bytes, int64_t *result)
+{
+    int64_t now_ms = clock_wall_ms();
+    struct verify_request request = {
+        .servers = {&header->origin, 1},
+        .key_ids = {&header->key_id, 1},
+        .signatures = {&header->signature, 1},
+        .messages = {&signed_bytes, 1},
+        .valid_at = {&now_ms, 1},
+    };
+    struct verify_reply reply;
+    enum fault fault = call_bus(call, message_find(MESSAGE_verify), header->origin, &request, &reply);
+    if (!fault && reply.results.len != 1)
+        fault = FAULT_VERSION_MISMATCH;
+    if (!fault)
+        *result = reply.results.at[0];
+    return fault;
+}
+
+bool auth_server(struct call *call, struct reply *refusal)
+{
+    struct x_matrix header;
+    const struct http_request *http = call->http;
+    if (slice_is_absent(http->authorization))
+        return refuse(call, refusal, "Missing Authorization header");
+    if (!x_matrix_parse(call->arena, http->authorization, &header))
+        return refuse(call, refusal, "The Authorization header is not a valid X-Matrix one");
+    if (!server_name_is_valid(header.origin))
+        return refuse(call, refusal, "The origin is not a server name");
+    if (slice_eq(header.origin, server_name()))
+        return refuse(call, refusal, "The origin is this server");
+    if (!slice_is_absent(header.destination) && !slice_eq(header.destination, server_name()))
+        return refuse(call, refusal, "The request is meant for another server");
+    bool has_body = call->route->body == BODY_JSON && slice_trim(http->body).len;
+    struct slice signed_bytes =
+        x_matrix_signing_bytes(call->arena, slice_from_cstr(route_method_name(call->route->method)), http->target, header.origin,
+                               server_name(), has_body ? http->body : SLICE_ABSENT);
+    if (slice_is_absent(signed_bytes))
+        return refuse(call, refusal, "The body cannot be signed: it is not canonical JSON");
+    int64_t result = FAULT_OK;
+    enum fault fault = verify(call, &header, signed_bytes, &result);
+    if (fault) {
+        *refusal = call_fail(call, fault, NULL);
+        return false;
+    }
+    if (result == FAULT_INVALID_SIGNATURE)
+        return refuse(call, refusal, "The signature does not verify");
+    if (result != FAULT_OK)
+        return refuse(call, refusal, "The signing key could not be had");
+    call->origin = header.origin;
+    return true;
+}

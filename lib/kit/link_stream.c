@@ -1,0 +1,277 @@
+/* Publications on the link thread: the sequence is given here, where they leave; every listener sees per publisher whether one is
+ * missing. XPUB tells when somebody subscribes: then a tick goes out at once, so that a new listener knows from which sequence on
+ * it hears everything, and what came before it reads from the database. frames: [stream kind: 1 byte] [sequence:8 instance:8 pos:8
+ * horizon:8, little-endian] [key] [payload, if there is one] */
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/ensure.h"
+#include "lib/base/log.h"
+#include "lib/kit/link.h"
+#include "lib/kit/queries.h"
+#include "lib/kit/stream_internal.h"
+
+enum { TICK_MS = 1000, BURST = 1024, NOT_POLLED = 0, FACTS_BYTES = 32, HORIZON_WITHIN_MS = 5000 };
+
+struct subscription {
+    struct subscription *next;
+    uint64_t instance;
+    enum service kind;
+    void *socket;
+    size_t poll_index;
+    uint64_t sequence; /* of the last one heard; 0: none yet */
+};
+
+/* ---- publishing */
+
+struct parcel *publication_create(enum stream_kind kind, struct slice key, int64_t pos, int64_t horizon, struct slice payload)
+{
+    uint8_t topic = (uint8_t)kind;
+    uint64_t facts[FACTS_BYTES / 8] = {0, 0, htole64((uint64_t)pos), htole64((uint64_t)horizon)};
+    struct slice rest[] = {slice_of(facts, sizeof facts), slice_is_absent(key) ? SLICE("") : key, payload};
+    size_t count = slice_is_absent(payload) ? 2 : 3;
+    return parcel_create(SLICE_ABSENT, NULL, slice_of(&topic, 1), (struct slices){rest, count});
+}
+
+static void send_to_all(struct link *link, struct parcel *parcel)
+{
+    for (int i = 0; i < ROUTER_COUNT; i++) {
+        if (!link->publishers[i])
+            continue;
+        for (size_t frame = 0; frame < parcel->count; frame++) {
+            zmq_msg_t copy;
+            zmq_msg_init(&copy);
+            ensure(zmq_msg_copy(&copy, &parcel->frames[frame]) == 0);
+            int flags = ZMQ_DONTWAIT | (frame + 1 < parcel->count ? ZMQ_SNDMORE : 0);
+            if (zmq_msg_send(&copy, link->publishers[i], flags) < 0)
+                zmq_msg_close(&copy); /* it shows as a gap */
+        }
+    }
+    parcel_destroy(&parcel);
+}
+
+void streams_publish(struct link *link, struct parcel *parcel, int64_t pos, int64_t horizon)
+{
+    uint64_t own[2] = {htole64(++link->published), htole64(link->worker->instance)};
+    memcpy(zmq_msg_data(&parcel->frames[1]), own, sizeof own);
+    if (pos > link->highest_pos)
+        link->highest_pos = pos;
+    if (horizon > link->known_horizon)
+        link->known_horizon = horizon;
+    send_to_all(link, parcel);
+}
+
+static void publish_tick(struct link *link)
+{
+    streams_publish(link, publication_create(STREAM_tick, SLICE(""), 0, link->known_horizon, SLICE_ABSENT), 0, 0);
+}
+
+/* On a handler thread: the link thread does not wait for the database. */
+static void read_horizon(struct call *call, void *context)
+{
+    struct link *link = context;
+    call->deadline_ms = clock_monotonic_ms() + HORIZON_WITHIN_MS;
+    struct db_batch *batch = call_batch(call);
+    struct db_result *result = q_stream_horizon(batch);
+    struct stream_horizon_row row = {0};
+    if (db_run(batch) == FAULT_OK)
+        stream_horizon_next(result, &row);
+    link_send_publication(link, publication_create(STREAM_tick, SLICE(""), 0, row.horizon, SLICE_ABSENT), 0, row.horizon);
+    atomic_store(&link->is_reading_horizon, false);
+}
+
+/* The horizon is read only while something that we published may lie above it: an idle publisher leaves the database alone. */
+void streams_tick(struct link *link, int64_t now_ms)
+{
+    if (!link->worker->facts->publishes || now_ms < link->tick_ms)
+        return;
+    link->tick_ms = now_ms + TICK_MS;
+    if (link->highest_pos < link->known_horizon || !link->worker->db) {
+        publish_tick(link);
+    } else if (!atomic_exchange(&link->is_reading_horizon, true)) {
+        if (!worker_enqueue(link->worker, SLICE_ABSENT, read_horizon, link))
+            atomic_store(&link->is_reading_horizon, false);
+    }
+}
+
+/* ---- listening */
+
+static void tell(struct link *link, enum service kind, const struct stream_hint *hint, bool gap)
+{
+    for (struct listener *listener = link->worker->listeners; listener; listener = listener->next) {
+        if (listener->kind == kind)
+            listener->heard(link->worker, hint, gap, listener->context);
+    }
+}
+
+static bool is_wanted(const struct worker *worker, enum service kind)
+{
+    for (const struct listener *listener = worker->listeners; listener; listener = listener->next) {
+        if (listener->kind == kind)
+            return true;
+    }
+    return false;
+}
+
+static void take_hint(struct link *link, struct subscription *subscription, const struct slice *frames, size_t count)
+{
+    uint64_t facts[FACTS_BYTES / 8];
+    if (count < 3 || frames[0].len != 1 || frames[1].len < sizeof facts)
+        return;
+    memcpy(facts, frames[1].at, sizeof facts);
+    uint64_t sequence = le64toh(facts[0]);
+    bool gap = sequence != subscription->sequence + 1;
+    subscription->sequence = sequence;
+    if (gap)
+        tell(link, subscription->kind, NULL, true);
+    struct stream_hint hint = {
+        .kind = (enum stream_kind)(uint8_t)frames[0].at[0],
+        .publisher_kind = subscription->kind,
+        .key = frames[2],
+        .payload = count > 3 ? frames[3] : SLICE_ABSENT,
+        .pos = (int64_t)le64toh(facts[2]),
+        .horizon = (int64_t)le64toh(facts[3]),
+    };
+    tell(link, subscription->kind, &hint, false);
+}
+
+/* One whole publication; false when there is none. The frames stay ZeroMQ's and are gone when the listeners return. */
+static bool take_publication(struct link *link, struct subscription *subscription)
+{
+    enum { FRAMES = 4 };
+    zmq_msg_t messages[FRAMES];
+    struct slice frames[FRAMES];
+    size_t count = 0;
+    for (int more = 1; more;) {
+        zmq_msg_t frame;
+        zmq_msg_init(&frame);
+        if (zmq_msg_recv(&frame, subscription->socket, ZMQ_DONTWAIT) < 0) {
+            zmq_msg_close(&frame);
+            if (errno == EINTR)
+                continue;
+            ensure(count == 0);
+            return false;
+        }
+        more = zmq_msg_more(&frame);
+        if (count == FRAMES) {
+            zmq_msg_close(&frame); /* from a newer version */
+            continue;
+        }
+        messages[count] = frame;
+        frames[count] = slice_of(zmq_msg_data(&messages[count]), zmq_msg_size(&messages[count]));
+        count++;
+    }
+    take_hint(link, subscription, frames, count);
+    while (count)
+        zmq_msg_close(&messages[--count]);
+    return true;
+}
+
+/* What a publisher that died had committed but not published is in the database only: its end is a gap. */
+static void leave(struct link *link, struct subscription **place)
+{
+    struct subscription *subscription = *place;
+    *place = subscription->next;
+    while (take_publication(link, subscription))
+        continue;
+    zmq_close(subscription->socket);
+    tell(link, subscription->kind, NULL, true);
+    free(subscription);
+    link->items_stale = true;
+}
+
+static bool is_subscribed(const struct link *link, uint64_t instance)
+{
+    const struct subscription *subscription = link->subscriptions;
+    while (subscription && subscription->instance != instance)
+        subscription = subscription->next;
+    return subscription != NULL;
+}
+
+static bool is_live(const struct link *link, uint64_t instance)
+{
+    for (size_t i = 0; i < link->peers->count; i++) {
+        if (link->peers->at[i].instance == instance)
+            return true;
+    }
+    return false;
+}
+
+void streams_update(struct link *link)
+{
+    for (struct subscription **place = &link->subscriptions; *place;) {
+        if (is_live(link, (*place)->instance))
+            place = &(*place)->next;
+        else
+            leave(link, place);
+    }
+    for (size_t i = 0; i < link->peers->count; i++) {
+        const struct peer *peer = &link->peers->at[i];
+        if (!peer->publisher[0] || !is_wanted(link->worker, peer->kind) || is_subscribed(link, peer->instance))
+            continue;
+        char endpoint[160];
+        link_nearest_endpoint(link, peer, true, endpoint, sizeof endpoint);
+        void *socket = link_connect(link, ZMQ_SUB, endpoint);
+        if (!socket)
+            continue;
+        struct subscription *subscription = calloc(1, sizeof *subscription);
+        ensure(subscription);
+        *subscription =
+            (struct subscription){.next = link->subscriptions, .instance = peer->instance, .kind = peer->kind, .socket = socket};
+        link->subscriptions = subscription;
+        link->items_stale = true;
+    }
+}
+
+/* ---- the loop's view */
+
+void streams_poll_items(struct link *link)
+{
+    for (int i = 0; i < ROUTER_COUNT; i++) {
+        if (link->publishers[i]) {
+            link->publisher_items[i] = link->item_count;
+            link_poll_add(link, link->publishers[i], -1);
+        }
+    }
+    for (struct subscription *subscription = link->subscriptions; subscription; subscription = subscription->next) {
+        subscription->poll_index = link->item_count;
+        link_poll_add(link, subscription->socket, -1);
+    }
+}
+
+static void take_subscribers(struct link *link, int publisher)
+{
+    char frame[16];
+    bool came = false;
+    for (int len; (len = zmq_recv(link->publishers[publisher], frame, sizeof frame, ZMQ_DONTWAIT)) >= 0;)
+        came |= len > 0 && frame[0] == 1;
+    if (came)
+        publish_tick(link);
+}
+
+void streams_poll_done(struct link *link, const zmq_pollitem_t *items)
+{
+    for (int i = 0; i < ROUTER_COUNT; i++) {
+        if (link->publishers[i] && items[link->publisher_items[i]].revents)
+            take_subscribers(link, i);
+    }
+    for (struct subscription *subscription = link->subscriptions; subscription; subscription = subscription->next) {
+        if (subscription->poll_index == NOT_POLLED || !items[subscription->poll_index].revents)
+            continue;
+        for (int i = 0; i < BURST && take_publication(link, subscription); i++)
+            continue;
+    }
+}
+
+void streams_close(struct link *link)
+{
+    while (link->subscriptions) {
+        struct subscription *subscription = link->subscriptions;
+        link->subscriptions = subscription->next;
+        zmq_close(subscription->socket);
+        free(subscription);
+    }
+}

@@ -1,0 +1,113 @@
+/* What the kit's files share about a worker process (private to lib/kit). One struct worker per process; everything in it is made
+ * by worker_main before the first call and stays until the last. Threads: the link thread owns the sockets (link.c), handler
+ * threads take jobs from the lanes (handlers.c), the control thread talks to the supervisor (control.c), the slot thread is
+ * optional (slots.c). */
+#ifndef MYELIN_KIT_WORKER_INTERNAL_H
+#define MYELIN_KIT_WORKER_INTERNAL_H
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+
+#include "lib/kit/control.h"
+#include "lib/kit/lanes.h"
+#include "lib/kit/metrics.h"
+#include "lib/kit/park.h"
+#include "lib/kit/worker.h"
+
+struct jobs;
+struct link;
+struct listener;
+struct slots;
+struct tokens;
+
+enum { DEADLINE_LISTS_MS = 60000, THREAD_NAME_MAX = 64, STATUS_CLASSES = 6 };
+
+/* A handler thread, and what it does now: for `calls` on the control channel. */
+struct thread {
+    pthread_t id;
+    struct worker *worker;
+    struct arena *arena;   /* of the call at hand */
+    pthread_mutex_t lock;  /* the rest */
+    const char *what;      /* handler or message; NULL: idle */
+    const char *waits_for; /* the message of the bus call it waits for; NULL: it runs */
+    char trace[33];
+    int64_t since_us;
+};
+
+/* Counted per route and per message. */
+struct call_metrics {
+    struct metric *by_status[STATUS_CLASSES]; /* 1xx…5xx at [1]…[5]; for messages [2] fine, [4] and [5] faults */
+    struct metric *latency;
+};
+
+struct worker {
+    const struct worker_kind *kind;
+    const struct service_facts *facts;
+    uint64_t instance;
+    struct control *control;
+    struct db_pool *db;
+    struct lanes *lanes;
+    struct park *park;
+    struct jobs *jobs;
+    struct link *link;
+    struct listener *listeners; /* added before worker_run only */
+    struct tokens *tokens;
+    struct slots *slots;
+    route_handler **route_handlers;       /* by index in routes[]; NULL: not ours */
+    struct call_metrics *route_metrics;   /* the same */
+    struct call_metrics *message_metrics; /* by index in kind->messages */
+    struct metric *expired, *overload, *unsent;
+    struct thread *threads;
+    int thread_count;
+    atomic_bool draining;
+};
+
+/* What the kit knows about a call besides what its handler sees. */
+struct call_state {
+    struct call call;           /* first */
+    struct thread *thread;      /* NULL for calls of background threads */
+    const struct slice *topics; /* call_park */
+    size_t topic_count;
+    int64_t park_until_ms;
+    jmp_buf boundary; /* where a call that wants too much memory ends */
+};
+
+static inline struct call_state *call_state_of(struct call *call)
+{
+    return (struct call_state *)(void *)call;
+}
+
+/* ---- handlers.c */
+void handlers_prepare(struct worker *worker); /* tables and metrics */
+void handlers_start(struct worker *worker);
+void handlers_join(struct worker *worker); /* after lanes_close */
+struct slice handlers_list(struct arena *arena, struct worker *worker);
+void handlers_wait_begin(struct call *call, const char *waits_for);
+void handlers_wait_end(struct call *call);
+const struct worker_message *handlers_message(const struct worker *worker, unsigned id, size_t *index);
+
+/* ---- call.c */
+void call_init(struct call_state *state, struct worker *worker, struct arena *arena, int64_t deadline_ms);
+void trace_make(uint8_t out[16]);
+void trace_to_hex(const uint8_t trace[16], char out[33]);
+void trace_from_hex(const char *hex, uint8_t out[16]);
+void call_server_name_set(const char *name);
+
+/* ---- call_http.c: everything about a request but the handler itself */
+struct reply call_http_run(struct call *call, const struct http_request *request);
+
+/* ---- auth_token.c, auth_server.c: fill the call; a fault's reply goes to *refusal */
+void tokens_start(struct worker *worker);
+void tokens_stop(struct worker *worker);
+bool auth_token(struct call *call, struct reply *refusal);
+bool auth_server(struct call *call, struct reply *refusal);
+
+/* ---- slots.c */
+void slots_peers_changed(struct worker *worker);
+void slots_stop(struct worker *worker);
+
+/* ---- stream.c */
+void listeners_free(struct worker *worker);
+
+#endif

@@ -1,0 +1,177 @@
+/* `myelin up` and `myelin init`: everything from an empty folder to running workers, in order. Until the loop runs (run.c) each
+ * step may wait, and ends the program with a reason when it cannot be done. */
+#include "supervisor/supervisor.h"
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/kit/migrate.h"
+#include "lib/matrix/ids.h"
+#include "supervisor/certificate.h"
+#include "supervisor/database.h"
+#include "supervisor/place.h"
+#include "supervisor/say.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { DATABASE_WAIT_MS = 30000 };
+
+/* While starting: nothing is in need of an orderly end, and PostgreSQL gets its signal when we are gone. A handler, because the
+ * first process of a container has no default for these. */
+static void end_at_once(int number)
+{
+    _exit(128 + number);
+}
+
+static void start_signals(void)
+{
+    struct sigaction end = {.sa_handler = end_at_once}, ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGTERM, &end, NULL);
+    sigaction(SIGINT, &end, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+/* ---- files of the first start */
+
+static bool file_has_server_name(struct supervisor *supervisor)
+{
+    struct options without = *supervisor->options;
+    struct settings settings;
+    without.override_count = 0;
+    options_settings(supervisor->arena, &without, supervisor->folder.real, &settings);
+    return settings.server_name[0] != '\0';
+}
+
+static void make_certificate(struct supervisor *supervisor)
+{
+    struct arena *arena = supervisor->arena;
+    const char *certificate = arena_printf(arena, "%s/tls.crt", supervisor->folder.real).at, *error;
+    const char *key = arena_printf(arena, "%s/tls.key", supervisor->folder.real).at;
+    if (access(certificate, F_OK) == 0 && access(key, F_OK) == 0)
+        return;
+    if (!certificate_make(arena, slice_from_cstr(supervisor->settings.server_name), certificate, key, &error))
+        die("cannot make a certificate: %s", error);
+}
+
+static void write_first_files(struct supervisor *supervisor)
+{
+    const struct options *options = supervisor->options;
+    const struct settings *settings = &supervisor->settings;
+    const char *config =
+        options->config ? options->config : arena_printf(supervisor->arena, "%s/config.yaml", supervisor->folder.real).at;
+    if (access(config, F_OK) != 0 || (settings->server_name[0] && !options->config && !file_has_server_name(supervisor)))
+        folder_write_config(supervisor->arena, &supervisor->folder, settings, options->config);
+    if (!settings->server_name[0])
+        return;
+    if (!settings->signing_key_file[0])
+        folder_write_signing_key(supervisor->arena, &supervisor->folder);
+    if (!settings->tls_certificate[0])
+        make_certificate(supervisor);
+}
+
+static void check_readable(const struct supervisor *supervisor, const char *key, const char *path)
+{
+    if (path[0] && access(path, R_OK) != 0)
+        die("%s: the account %s cannot read %s: %s", key, supervisor->account.name, path, strerror(errno));
+}
+
+static void check_settings(const struct supervisor *supervisor)
+{
+    const struct settings *settings = &supervisor->settings;
+    if (!settings->server_name[0])
+        die("server_name is not set; give --server-name at the first start (it cannot change later)");
+    if (!server_name_is_valid(slice_from_cstr(settings->server_name)))
+        die("server_name \"%s\" is not a valid server name", settings->server_name);
+    check_readable(supervisor, "signing_key_file", settings->signing_key_file);
+    check_readable(supervisor, "tls_certificate", settings->tls_certificate);
+    check_readable(supervisor, "tls_key", settings->tls_key);
+    check_readable(supervisor, "federation_ca_file", settings->federation_ca_file);
+    if (settings->bus_listen[0] && !settings->cluster_secret[0])
+        die("bus_listen needs cluster_secret");
+    if (!settings->federation_verify)
+        warn_person("federation_verify is off: anybody can pose as another server. For laboratories only!");
+}
+
+/* ---- the database */
+
+static PGconn *open_private(struct supervisor *supervisor)
+{
+    const char *error;
+    postgres_prepare(supervisor->arena, &supervisor->postgres, &supervisor->folder, &supervisor->settings);
+    postgres_start_and_wait(&supervisor->postgres);
+    supervisor->url = postgres_url(&supervisor->postgres, "myelin");
+    PGconn *connection = database_connect(supervisor->url, 0, &error);
+    if (!connection && strstr(error, "does not exist")) {
+        database_create(postgres_url(&supervisor->postgres, "postgres"), "myelin");
+        connection = database_connect(supervisor->url, 0, &error);
+    }
+    if (!connection)
+        die("PostgreSQL: %s", error);
+    return connection;
+}
+
+static PGconn *open_given(struct supervisor *supervisor)
+{
+    const char *error;
+    supervisor->url = supervisor->settings.database_url;
+    PGconn *connection = database_connect(supervisor->url, DATABASE_WAIT_MS, &error);
+    if (!connection)
+        die("database_url: %s", error);
+    return connection;
+}
+
+static void open_database(struct supervisor *supervisor)
+{
+    const char *schema = place_schema(supervisor->arena, supervisor->options->schema);
+    struct migrate_report report;
+    if (!schema)
+        die("the folder with the schema is missing; --schema names it");
+    supervisor->private_postgres = !supervisor->settings.database_url[0];
+    PGconn *connection = supervisor->private_postgres ? open_private(supervisor) : open_given(supervisor);
+    if (migrate_run(supervisor->url, schema, supervisor->arena, &report) != MIGRATE_DONE)
+        die("database: %s", report.error);
+    struct slice name = database_claim(supervisor->arena, connection, supervisor->settings.server_name);
+    PQfinish(connection);
+    if (supervisor->settings.server_name[0] && !slice_eq(name, slice_from_cstr(supervisor->settings.server_name)))
+        die("this database belongs to the server %.*s; its name cannot be changed to %s", PRI(name),
+            supervisor->settings.server_name);
+    supervisor->settings.database_url = supervisor->url; /* children need not know which kind it is */
+}
+
+void supervisor_prepare(struct supervisor *supervisor, struct arena *arena, const struct options *options, bool run)
+{
+    *supervisor = (struct supervisor){.arena = arena, .options = options, .stop_rank = -1, .started_ms = clock_monotonic_ms()};
+    start_signals();
+    account_choose(&supervisor->account);
+    folder_prepare(arena, options->data, &supervisor->account, &supervisor->folder);
+    account_become(&supervisor->account);
+    folder_claim(arena, &supervisor->folder, &supervisor->account);
+    options_settings(arena, options, supervisor->folder.real, &supervisor->settings);
+    enum log_level level;
+    if (!log_level_from_name(slice_from_cstr(supervisor->settings.log_level), &level))
+        die("log_level must be error, warn, info or debug");
+    log_set_level(level);
+    if (run && supervisor->settings.server_name[0] && !server_name_is_valid(slice_from_cstr(supervisor->settings.server_name)))
+        die("server_name \"%s\" is not a valid server name", supervisor->settings.server_name);
+    write_first_files(supervisor);
+    if (run) {
+        check_settings(supervisor);
+        fleet_init(&supervisor->fleet, arena, &supervisor->settings, supervisor->folder.path, options->only);
+    }
+    open_database(supervisor);
+}
+
+int supervisor_close(struct supervisor *supervisor)
+{
+    int status;
+    if (supervisor->private_postgres) {
+        postgres_stop(&supervisor->postgres, false);
+        while (waitpid(supervisor->postgres.pid, &status, 0) < 0 && errno == EINTR)
+            ;
+    }
+    folder_leave(&supervisor->folder);
+    say("The data folder %s is ready.", supervisor->folder.real);
+    return 0;
+}

@@ -1,0 +1,78 @@
+/* Membership writes; see member_write.h. */
+#include "workers/rooms/member_write.h"
+
+#include "lib/matrix/ids.h"
+#include "proto/stubs.h"
+#include "workers/rooms/queries.h"
+
+bool body_reason(struct call *call, struct slice *reason)
+{
+    const struct json *value = json_get_cstr(call->json, "reason");
+    *reason = json_string(value);
+    return !value || json_is(value, JSON_STRING);
+}
+
+enum fault member_content(struct call *call, const char *membership, struct slice user_id, struct slice reason,
+                          struct slice authorised_via, bool is_direct, struct slice *out)
+{
+    struct slice displayname = SLICE_ABSENT, avatar_url = SLICE_ABSENT;
+    if (slice_eq(id_server_name(user_id), server_name())) {
+        struct db_batch *batch = call_batch(call);
+        struct db_result *result = q_profile_for_member(batch, user_id);
+        enum fault fault = db_run(batch);
+        if (fault)
+            return fault;
+        struct profile_for_member_row row;
+        while (profile_for_member_next(result, &row)) {
+            if (slice_eq(row.field, SLICE("displayname")))
+                displayname = row.value;
+            else
+                avatar_url = row.value;
+        }
+    }
+    struct json_writer w = json_writer_in(call->arena);
+    json_begin_object(&w);
+    json_put_cstr(&w, "membership", membership);
+    json_put_raw(&w, "displayname", displayname);
+    json_put_raw(&w, "avatar_url", avatar_url);
+    json_put_string(&w, "reason", reason);
+    json_put_string(&w, "join_authorised_via_users_server", authorised_via);
+    if (is_direct)
+        json_put_bool(&w, "is_direct", true);
+    json_end_object(&w);
+    *out = json_done(&w);
+    return FAULT_OK;
+}
+
+enum fault member_append(struct call *call, struct slice room_id, struct slice sender, struct slice target, struct slice content,
+                         struct slice *event_id)
+{
+    const struct slice type = SLICE("m.room.member");
+    struct room_append_request request = {
+        .room_id = room_id, .types = {&type, 1}, .state_keys = {&target, 1}, .senders = {&sender, 1}, .contents = {&content, 1}};
+    struct room_append_reply reply;
+    enum fault fault = call_room_append(call, room_id, &request, &reply);
+    if (!fault && event_id)
+        *event_id = reply.event_ids.at[0];
+    return fault;
+}
+
+struct reply member_fail(struct call *call, enum fault fault)
+{
+    if (fault == FAULT_REJECTED)
+        return call_failf(call, FAULT_FORBIDDEN, "Not allowed: %.*s", PRI(call->why));
+    if (fault == FAULT_NOT_FOUND)
+        return call_fail(call, FAULT_FORBIDDEN, "You are not in this room");
+    return call_fail(call, fault, NULL);
+}
+
+enum fault room_is_ours(struct call *call, struct slice room_id, struct room_facts *room, bool *ours)
+{
+    *ours = false;
+    enum fault fault = room_find(call, room_id, room);
+    if (fault)
+        return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
+    if (room->extremities.len)
+        *ours = server_is_joined(call, room->room_nid, server_name(), &fault);
+    return fault;
+}
