@@ -1,4 +1,5 @@
-/* A row's metrics are made when it is first used: most of the table's rows are rare, and a series that never moved tells nothing. */
+/* A row's metrics are made when it is first used: most of the table's rows are rare, and a series that never moved tells nothing.
+ */
 #include "frontend/access.h"
 
 #include "lib/base/clock.h"

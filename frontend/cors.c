@@ -1,14 +1,16 @@
 /* The headers that the specification recommends for every answer; a preflight needs no knowledge of the endpoint, so the frontend
- * answers it alone. Max-Age spares browsers a second request for each first one. */
+ * answers it alone. */
 #include "frontend/cors.h"
 
-#define WORD(literal) {(literal), sizeof(literal) - 1} /* SLICE is no constant expression */
+#define WORD(literal) \
+    { \
+        (literal), sizeof(literal) - 1 \
+    } /* SLICE is no constant expression */
 
 const struct cors_header cors_headers[] = {
     {WORD("access-control-allow-origin"), WORD("*")},
     {WORD("access-control-allow-methods"), WORD("GET, POST, PUT, DELETE, OPTIONS")},
     {WORD("access-control-allow-headers"), WORD("X-Requested-With, Content-Type, Authorization")},
-    {WORD("access-control-max-age"), WORD("86400")},
 };
 const size_t cors_header_count = sizeof cors_headers / sizeof cors_headers[0];
 

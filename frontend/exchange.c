@@ -1,78 +1,19 @@
 /* The life of a request between h2o and the workers. Three events move it: an answer (exchange_take_reply), a worker that dies
  * (exchanges_lost), time (exchanges_tick). Its owner, h2o's request, may vanish at any moment; exchange_gone() then takes it out
  * of whatever list it is in and tells the worker.
- * What may be repeated: a request that no worker was given, always; one that was given to a worker which died, only when its route is
- * idempotent (GET, PUT with a transaction id), and not over and over, lest it kills one worker after the other. */
+ * What may be repeated: a request that no worker was given, always; one that was given to a worker which died, only when its route
+ * is idempotent (GET, PUT with a transaction id), and not over and over, lest it kills one worker after the other. */
 #include "frontend/exchange.h"
 
 #include "frontend/access.h"
+#include "frontend/pending.h"
 #include "frontend/reply.h"
 #include "frontend/watch.h"
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
-#include "lib/base/json.h"
 #include "lib/base/log.h"
 
-#include <stdlib.h>
-
-/* ---- correlation numbers: the place in a table, and how often that place was used, so that late answers find nobody */
-
-struct place {
-    struct exchange *exchange;
-    uint32_t turn, next_free;
-};
-struct pending {
-    struct place *places;
-    uint32_t count, capacity, free; /* free: index + 1 of the first free place */
-};
-
-struct pending *pending_create(void)
-{
-    struct pending *pending = calloc(1, sizeof *pending);
-    ensure(pending);
-    return pending;
-}
-
-void pending_destroy(struct pending **pending)
-{
-    if (*pending)
-        free((*pending)->places);
-    free(*pending);
-    *pending = NULL;
-}
-
-static uint64_t pending_add(struct pending *pending, struct exchange *exchange)
-{
-    uint32_t at = pending->free ? pending->free - 1 : pending->count;
-    if (pending->free) {
-        pending->free = pending->places[at].next_free;
-    } else {
-        if (pending->count == pending->capacity) {
-            pending->capacity = pending->capacity ? 2 * pending->capacity : 64;
-            pending->places = realloc(pending->places, pending->capacity * sizeof pending->places[0]);
-            ensure(pending->places);
-        }
-        pending->places[pending->count++] = (struct place){.turn = 0};
-    }
-    pending->places[at].exchange = exchange;
-    return (uint64_t)++pending->places[at].turn << 32 | at;
-}
-
-static struct exchange *pending_get(const struct pending *pending, uint64_t correlation)
-{
-    uint32_t at = (uint32_t)correlation;
-    if (at >= pending->count || pending->places[at].turn != correlation >> 32)
-        return NULL;
-    return pending->places[at].exchange;
-}
-
-static void pending_remove(struct pending *pending, uint64_t correlation)
-{
-    struct place *place = &pending->places[(uint32_t)correlation];
-    place->exchange = NULL;
-    place->next_free = pending->free;
-    pending->free = (uint32_t)correlation + 1;
-}
+#include <stdio.h>
 
 /* ---- in and out of the lists */
 
@@ -179,12 +120,12 @@ static void pack(struct arena *arena, const struct exchange *exchange, const str
     message_find(MESSAGE_http)->pack_request(arena, &request, out);
 }
 
-/* False: the link does not take it now. The request is packed anew for each worker that it is offered to: a copy kept in case
- * of a retry would cost memory for each parked poll. */
-static bool send_to(struct exchange *exchange, struct link *link)
+/* False: the link does not take it now. fresh: the handler's match, still in loop->outbound; NULL later on. The request is matched
+ * and packed anew for each further worker that it is offered to: a copy kept for that would cost memory for each parked poll. */
+static bool send_to(struct exchange *exchange, struct link *link, const struct routed *fresh)
 {
     struct loop *loop = exchange->loop;
-    struct routed routed;
+    struct routed again;
     int64_t left_ms = exchange->deadline_ms - clock_monotonic_ms();
     struct wire_message message = {.header = {.major = WIRE_MAJOR,
                                               .minor = WIRE_MINOR,
@@ -195,9 +136,11 @@ static bool send_to(struct exchange *exchange, struct link *link)
                                               .caller_rank = RANK_frontend}};
     if (!link->up)
         return false;
-    arena_reset(loop->outbound);
-    ensure(router_match(loop->outbound, &exchange->inquiry, &routed) == FAULT_OK);
-    pack(loop->outbound, exchange, &routed, &message.body);
+    if (!fresh) {
+        arena_reset(loop->outbound);
+        ensure(router_match(loop->outbound, &exchange->inquiry, &again) == FAULT_OK);
+    }
+    pack(loop->outbound, exchange, fresh ? fresh : &again, &message.body);
     memcpy(message.header.trace, exchange->trace, sizeof message.header.trace);
     exchange->correlation = message.header.correlation = pending_add(loop->pending, exchange);
     if (!link_send(link, &message)) {
@@ -211,31 +154,48 @@ static bool send_to(struct exchange *exchange, struct link *link)
     return true;
 }
 
+/* The heaviest peer that may be reachable: for when the registry still lists some that are not. */
+static const struct peer *choose_reachable(const struct exchange *exchange, int64_t now_ms)
+{
+    const struct peers *peers = exchange->loop->peers;
+    const struct peer *best = NULL;
+    uint64_t best_weight = 0;
+    for (size_t i = 0; i < peers->count; i++) {
+        const struct peer *peer = &peers->at[i];
+        if (peer->kind != exchange->route->kind || peer->draining || peer->instance == exchange->avoid)
+            continue;
+        const struct link *link = link_find(exchange->loop, peer->instance);
+        uint64_t weight = rendezvous_weight(exchange->choice, peer->instance);
+        if ((link && !link_is_hopeful(link, now_ms)) || (best && weight <= best_weight))
+            continue;
+        best = peer;
+        best_weight = weight;
+    }
+    return best;
+}
+
 /* The link to the owner of the request's lane, or to the next one when that owner failed us or cannot be reached. NULL: nobody. */
 static struct link *choose(struct exchange *exchange, int64_t now_ms)
 {
     struct loop *loop = exchange->loop;
-    for (int tries = 0; tries < 2; tries++) {
-        const struct peer *peer = peers_pick(loop->peers, exchange->route->kind, exchange->choice, exchange->avoid);
-        struct link *link = peer ? link_to(loop, peer) : NULL;
-        if (link && link_is_hopeful(link, now_ms))
-            return link;
-        if (!peer)
-            break;
-        exchange->avoid = peer->instance;
-    }
+    const struct peer *peer = peers_pick(loop->peers, exchange->route->kind, exchange->choice, exchange->avoid);
+    struct link *link = peer ? link_to(loop, peer) : NULL;
+    if (link && link_is_hopeful(link, now_ms))
+        return link;
+    if (peer && (peer = choose_reachable(exchange, now_ms)))
+        return link_to(loop, peer);
     /* The one that failed us may be back: a network that hiccuped, not a death. */
-    struct link *again = exchange->avoid ? link_find(loop, exchange->avoid) : NULL;
-    return again && again->up ? again : NULL;
+    link = exchange->avoid ? link_find(loop, exchange->avoid) : NULL;
+    return link && link->up ? link : NULL;
 }
 
 /* Detached → SENT or WAITING. */
-static void place(struct exchange *exchange)
+static void place(struct exchange *exchange, const struct routed *fresh)
 {
     struct link *link = choose(exchange, clock_monotonic_ms());
     if (!link)
         wait_in(exchange, &exchange->loop->unplaced, NULL);
-    else if (!send_to(exchange, link))
+    else if (!send_to(exchange, link, fresh))
         wait_in(exchange, &link->waiting, link);
 }
 
@@ -253,7 +213,7 @@ void exchange_start(struct exchange *exchange, const struct routed *routed)
     exchange->waiting_since_ms = now_ms;
     h2o_linklist_insert(&loop->active, &exchange->active);
     loop_wants_tick(loop);
-    place(exchange);
+    place(exchange, routed);
 }
 
 /* Given to a worker that did not answer: offered to the next one, or given up. */
@@ -268,7 +228,7 @@ static void place_again(struct exchange *exchange, uint64_t failed, enum fault f
     detach(exchange);
     exchange->avoid = failed;
     exchange->waiting_since_ms = clock_monotonic_ms();
-    place(exchange);
+    place(exchange, NULL);
 }
 
 /* ---- from the link */
@@ -284,7 +244,8 @@ void exchange_take_reply(struct link *link, struct arena *arena, const struct wi
         return;
     }
     if (fault) {
-        log_event(LOG_DEBUG, "worker refused a request", LOG_CSTR("route", exchange->route->handler), LOG_STR("why", message->body.head));
+        log_event(LOG_DEBUG, "worker refused a request", LOG_CSTR("route", exchange->route->handler),
+                  LOG_STR("why", message->body.head));
         answer_fault(exchange, fault);
         return;
     }
@@ -314,7 +275,7 @@ void exchanges_resume(struct link *link)
 {
     for (struct exchange *exchange; link->up && (exchange = first_of(&link->waiting));) {
         detach(exchange);
-        if (!send_to(exchange, link)) {
+        if (!send_to(exchange, link, NULL)) {
             wait_in(exchange, &link->waiting, link);
             return;
         }
@@ -331,7 +292,7 @@ void exchanges_lost(struct link *link)
     for (struct exchange *exchange; (exchange = first_of(&waiting));) {
         detach(exchange);
         exchange->avoid = link->instance;
-        place(exchange);
+        place(exchange, NULL);
     }
 }
 
@@ -351,7 +312,7 @@ void exchange_abandoned(struct exchange *exchange)
 static void replace_one(struct exchange *exchange)
 {
     detach(exchange);
-    place(exchange);
+    place(exchange, NULL);
 }
 
 void exchanges_replace(struct loop *loop)

@@ -46,7 +46,8 @@ struct loop {
     pthread_t thread;
     h2o_evloop_t *events;
     h2o_context_t context;
-    h2o_multithread_receiver_t inbox;
+    _Atomic unsigned mail;           /* bits of enum loop_message; h2o's own mailbox hides its locks from thread sanitizers */
+    int mail_descriptor;             /* eventfd */
     const struct settings *settings; /* the newest */
     struct networks *trusted;        /* proxies */
     const struct peers *peers;
@@ -55,17 +56,18 @@ struct loop {
 
     struct listener *listeners; /* NULL-terminated chain */
     h2o_linklist_t clients;     /* struct client, guards.h */
-    h2o_timeout_entry_t sweep;  /* once a second while there are clients */
-    struct watch *watch;        /* clients that leave while they wait, watch.c */
+    size_t client_count, client_peak;
+    h2o_timeout_entry_t sweep; /* once a second while there are clients */
+    struct watch *watch;       /* clients that leave while they wait, watch.c */
 
-    h2o_linklist_t links;      /* struct link, link.h */
-    h2o_linklist_t active;     /* struct exchange: not answered yet */
-    h2o_linklist_t unplaced;   /* …for which no worker is alive */
-    struct pending *pending;   /* correlation → exchange */
-    size_t waiting;            /* not sent yet: unplaced, or on a link that is not up */
-    h2o_timeout_t tick_every;  /* TICK_MS */
-    h2o_timeout_entry_t tick;  /* linked while there are active exchanges, or while draining */
-    int64_t drain_until_ms;    /* 0: not draining */
+    h2o_linklist_t links;     /* struct link, link.h */
+    h2o_linklist_t active;    /* struct exchange: not answered yet */
+    h2o_linklist_t unplaced;  /* …for which no worker is alive */
+    struct pending *pending;  /* correlation → exchange */
+    size_t waiting;           /* not sent yet: unplaced, or on a link that is not up */
+    h2o_timeout_t tick_every; /* TICK_MS */
+    h2o_timeout_entry_t tick; /* linked while there are active exchanges, or while draining */
+    int64_t drain_until_ms;   /* 0: not draining */
     bool finished;
 };
 

@@ -12,12 +12,12 @@
 #include <stdlib.h>
 
 enum {
-    HEADER_MS = 10000,          /* a request's head, from its first byte */
-    IDLE_MS = 75000,            /* between requests of a connection */
+    HEADER_MS = 10000,            /* a request's head, from its first byte */
+    IDLE_MS = 75000,              /* between requests of a connection */
     BODY_BYTES_PER_S = 64 * 1024, /* a body that comes at least this fast may take longer than body_timeout */
-    UNFINISHED_BODIES = 3,      /* times the largest one: what a connection may send without finishing any */
-    RESET_BURST = 200,          /* unanswered streams that a client may drop… */
-    RESET_MS = 100,             /* …and how fast they are forgiven: ten a second */
+    UNFINISHED_BODIES = 3,        /* times the largest one: what a connection may send without finishing any */
+    RESET_BURST = 200,            /* unanswered streams that a client may drop… */
+    RESET_MS = 100,               /* …and how fast they are forgiven: ten a second */
 };
 
 /* ---- who may connect */
@@ -96,6 +96,7 @@ static void on_close(void *data)
 {
     struct client *client = data;
     admission_leave(client->loop->front->admission, client);
+    client->loop->client_count--;
     h2o_linklist_unlink(&client->link);
     free(client);
 }
@@ -118,6 +119,7 @@ struct client *client_admit(struct loop *loop, h2o_socket_t *socket)
         return NULL;
     }
     h2o_linklist_insert(&loop->clients, &client->link);
+    loop->client_count++;
     socket->on_close.cb = on_close;
     socket->on_close.data = client;
     if (!h2o_timeout_is_linked(&loop->sweep))
@@ -206,8 +208,8 @@ static int judge_http1(h2o_req_t *req, void *unused)
     return 0;
 }
 
-/* HTTP/2 has no times of its own, so the first sweep that sees an unfinished request notes it; nor does h2o show how much of a body it
- * has, so what came on the connection since then must do. Idle connections are h2o's business. */
+/* HTTP/2 has no times of its own, so the first sweep that sees an unfinished request notes it; nor does h2o show how much of a body
+ * it has, so what came on the connection since then must do. Idle connections are h2o's business. */
 static int judge_http2(h2o_req_t *req, void *unused)
 {
     struct client *client = client_of_request(req);

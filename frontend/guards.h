@@ -11,11 +11,11 @@ struct client {
     struct loop *loop;
     h2o_socket_t *socket;
     struct address address;
-    bool counted;            /* against the cap of its address */
-    bool doomed;             /* shut down; it gets no more service */
-    int64_t idle_since_ms;   /* HTTP/1: since accept or the end of the last request */
-    int64_t resets_full_at_ms; /* HTTP/2: see client_reset */
-    uint64_t received_before;  /* HTTP/2: bytes until the first sweep that saw an unfinished request */
+    bool counted;                        /* against the cap of its address */
+    bool doomed;                         /* shut down; it gets no more service */
+    int64_t idle_since_ms;               /* HTTP/1: since accept or the end of the last request */
+    int64_t resets_full_at_ms;           /* HTTP/2: see client_reset */
+    uint64_t received_before;            /* HTTP/2: bytes until the first sweep that saw an unfinished request */
     bool has_unfinished, had_unfinished; /* HTTP/2: in this sweep, in the last one */
 };
 
@@ -33,7 +33,8 @@ void client_shut(struct client *client); /* the connection ends as soon as h2o l
 void guards_sweep(struct loop *loop);
 /* HTTP/1 connections without a request end now. */
 void guards_shut_idle(struct loop *loop);
-/* Why an HTTP/1 request may be understood differently by a proxy before us ("two Content-Length headers"); NULL when it is clear. */
+/* Why an HTTP/1 request may be understood differently by a proxy before us ("two Content-Length headers"); NULL when it is clear.
+ */
 const char *guards_framing_error(h2o_req_t *req);
 
 #endif

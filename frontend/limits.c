@@ -12,7 +12,7 @@
 enum { SETS = 8192, WAYS = 4, LOCKS = 128 };
 
 struct bucket {
-    uint64_t key; /* 0: free */
+    uint64_t key;       /* 0: free */
     int64_t full_at_us; /* when it will be full again: the theoretical arrival time */
 };
 struct limits {
@@ -29,14 +29,9 @@ struct allowance {
 static const struct {
     struct allowance address, token;
 } allowances[RATE_COUNT] = {
-    [RATE_NONE] = {{0, 0}, {0, 0}},
-    [RATE_READ] = {{300, 3000}, {50, 500}},
-    [RATE_SEND] = {{200, 1000}, {20, 100}},
-    [RATE_LOGIN] = {{1, 20}, {0, 0}},
-    [RATE_REGISTER] = {{0.5, 20}, {0, 0}},
-    [RATE_JOIN] = {{20, 100}, {1, 20}},
-    [RATE_SYNC] = {{500, 3000}, {20, 100}},
-    [RATE_FEDERATION] = {{500, 3000}, {0, 0}},
+    [RATE_NONE] = {{0, 0}, {0, 0}},         [RATE_READ] = {{300, 3000}, {50, 500}},    [RATE_SEND] = {{200, 1000}, {20, 100}},
+    [RATE_LOGIN] = {{1, 20}, {0, 0}},       [RATE_REGISTER] = {{0.5, 20}, {0, 0}},     [RATE_JOIN] = {{20, 100}, {1, 20}},
+    [RATE_SYNC] = {{500, 3000}, {20, 100}}, [RATE_FEDERATION] = {{500, 3000}, {0, 0}},
 };
 
 struct limits *limits_create(void)

@@ -1,6 +1,6 @@
-/* ZeroMQ inside h2o's loop. A ZeroMQ socket tells of events through a descriptor that is *edge* triggered: it becomes readable once,
- * and any call on the socket may take that edge away. So whoever touches the socket must look for messages afterwards, and must
- * do so inside a callback of h2o (facts/STACK.md §2: what is written elsewhere is not flushed). Hence the pump:
+/* ZeroMQ inside h2o's loop. A ZeroMQ socket tells of events through a descriptor that is *edge* triggered: it becomes readable
+ * once, and any call on the socket may take that edge away. So whoever touches the socket must look for messages afterwards, and
+ * must do so inside a callback of h2o (facts/STACK.md §2: what is written elsewhere is not flushed). Hence the pump:
  *   - the descriptor's callback drains until EAGAIN;
  *   - after each send a zero-timeout entry is linked, at most one per turn of the loop, which drains again.
  * A second socket, the monitor, tells when the connection is up and when it broke. A worker killed with -9 is noticed through it in
@@ -19,8 +19,11 @@
 #include <stdlib.h>
 #include <zmq.h>
 
-enum { DRAIN_BATCH = 512, MONITORED = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                                      ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH };
+enum {
+    DRAIN_BATCH = 512,
+    MONITORED = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH
+};
 
 static void wants_pump(struct link *link)
 {
@@ -40,7 +43,8 @@ bool link_send(struct link *link, const struct wire_message *message)
 /* The worker learns who is at the other end: [major, minor, kind, instance, software version]. */
 static void send_hello(struct link *link)
 {
-    struct wire_message hello = {.header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = RANK_frontend}};
+    struct wire_message hello = {
+        .header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = RANK_frontend}};
     msgpack_sbuffer buffer;
     msgpack_packer packer;
     msgpack_sbuffer_init(&buffer);
@@ -169,7 +173,8 @@ static bool link_connect(struct link *link, const struct peer *peer)
     int linger = 0;
     link->socket = zmq_socket(loop->front->zmq, ZMQ_DEALER);
     link->monitor = zmq_socket(loop->front->zmq, ZMQ_PAIR);
-    return link->socket && link->monitor && wire_secure_socket(loop->front->zmq, link->socket, loop->settings, peer->endpoint, false) &&
+    return link->socket && link->monitor &&
+           wire_secure_socket(loop->front->zmq, link->socket, loop->settings, peer->endpoint, false) &&
            zmq_setsockopt(link->monitor, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_socket_monitor(link->socket, monitored, MONITORED) == 0 && zmq_connect(link->monitor, monitored) == 0 &&
            zmq_connect(link->socket, peer->endpoint) == 0;
@@ -207,7 +212,8 @@ static struct link *link_open(struct loop *loop, const struct peer *peer)
     h2o_linklist_init_anchor(&link->waiting);
     h2o_linklist_insert(&loop->links, &link->link);
     if (!link_connect(link, peer)) {
-        log_event(LOG_ERROR, "cannot connect to a worker", LOG_CSTR("endpoint", peer->endpoint), LOG_CSTR("error", zmq_strerror(errno)));
+        log_event(LOG_ERROR, "cannot connect to a worker", LOG_CSTR("endpoint", peer->endpoint),
+                  LOG_CSTR("error", zmq_strerror(errno)));
         link_free(link);
         return NULL;
     }

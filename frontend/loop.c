@@ -5,16 +5,21 @@
 #include "frontend/exchange.h"
 #include "frontend/guards.h"
 #include "frontend/listener.h"
+#include "frontend/pending.h"
 #include "frontend/watch.h"
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+enum { TRIM_FROM = 256 };
 
 /* splitmix64: trace ids and the choice of a worker need to be spread, not secret. */
 uint64_t loop_random(struct loop *loop)
@@ -33,10 +38,22 @@ void loop_wants_tick(struct loop *loop)
         h2o_timeout_link(loop->events, &loop->tick_every, &loop->tick);
 }
 
+/* Connections are a dozen small blocks each, between which malloc would keep the pages when a crowd has left. */
+static void give_memory_back(struct loop *loop)
+{
+    if (loop->client_count > loop->client_peak)
+        loop->client_peak = loop->client_count;
+    if (loop->client_peak < TRIM_FROM || loop->client_count > loop->client_peak / 2)
+        return;
+    loop->client_peak = loop->client_count;
+    malloc_trim(0);
+}
+
 static void on_sweep(h2o_timeout_entry_t *entry)
 {
     struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, sweep, entry);
     guards_sweep(loop);
+    give_memory_back(loop);
     if (!h2o_linklist_is_empty(&loop->clients))
         h2o_timeout_link(loop->events, &loop->context.one_sec_timeout, &loop->sweep);
 }
@@ -67,19 +84,13 @@ static void on_tick(h2o_timeout_entry_t *entry)
 
 /* ---- the mailbox */
 
-struct mail {
-    h2o_multithread_message_t super;
-    enum loop_message what;
-};
-
+/* A bit per kind of message: saying the same twice is saying it once. The descriptor wakes the loop. */
 void loop_tell(struct front *front, enum loop_message what)
 {
     int count = atomic_load(&front->loop_count);
     for (int i = 0; i < count; i++) {
-        struct mail *mail = calloc(1, sizeof *mail);
-        ensure(mail);
-        mail->what = what;
-        h2o_multithread_send_message(&front->loops[i].inbox, &mail->super);
+        atomic_fetch_or(&front->loops[i].mail, 1u << what);
+        eventfd_write(front->loops[i].mail_descriptor, 1);
     }
 }
 
@@ -111,23 +122,29 @@ static void start_drain(struct loop *loop)
     loop_wants_tick(loop);
 }
 
-static void on_mail(h2o_multithread_receiver_t *inbox, h2o_linklist_t *messages)
+static void on_mail(h2o_socket_t *socket, const char *error)
 {
-    struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, inbox, inbox);
-    while (!h2o_linklist_is_empty(messages)) {
-        struct mail *mail = H2O_STRUCT_FROM_MEMBER(struct mail, super.link, messages->next);
-        enum loop_message what = mail->what;
-        h2o_linklist_unlink(&mail->super.link);
-        free(mail);
-        if (what == LOOP_PEERS) {
-            take_peers(loop);
-        } else if (what == LOOP_RELOAD) {
-            take_settings(loop);
-            listeners_reload(loop);
-        } else {
-            start_drain(loop);
-        }
+    struct loop *loop = socket->data;
+    eventfd_t ignored;
+    eventfd_read(loop->mail_descriptor, &ignored);
+    unsigned mail = atomic_exchange(&loop->mail, 0);
+    if (mail & 1u << LOOP_PEERS)
+        take_peers(loop);
+    if (mail & 1u << LOOP_RELOAD) {
+        take_settings(loop);
+        listeners_reload(loop);
     }
+    if (mail & 1u << LOOP_DRAIN)
+        start_drain(loop);
+}
+
+static void mailbox_open(struct loop *loop)
+{
+    loop->mail_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ensure(loop->mail_descriptor >= 0);
+    h2o_socket_t *socket = h2o_evloop_socket_create(loop->events, loop->mail_descriptor, H2O_SOCKET_FLAG_DONT_READ);
+    socket->data = loop;
+    h2o_socket_read_start(socket, on_mail);
 }
 
 /* ---- from start to end */
@@ -150,7 +167,7 @@ bool loop_init(struct loop *loop, struct front *front, int index)
     loop->events = h2o_evloop_create();
     h2o_context_init(&loop->context, loop->events, &front->config);
     h2o_timeout_init(loop->events, &loop->tick_every, TICK_MS);
-    h2o_multithread_register_receiver(loop->context.queue, &loop->inbox, on_mail);
+    mailbox_open(loop);
     loop->watch = watch_create(loop);
     return true;
 }
@@ -161,6 +178,7 @@ static void loop_finish(struct loop *loop)
     links_close(loop);
     watch_destroy(&loop->watch);
     arena_destroy(&loop->outbound);
+    free(loop->trusted);
     control_peers_release(loop->peers);
     if (atomic_fetch_sub(&loop->front->loops_running, 1) == 1)
         kill(getpid(), SIGUSR1); /* main.c waits for it */

@@ -23,8 +23,8 @@ enum {
     STACK_BYTES = 512 * 1024,
     READ_MS = 3600 * 1000, /* h2o's own timer spans idle time, head and body together: guards.c judges them apart */
     IDLE_HTTP2_MS = 75000,
-    ENTITY_SLACK = 1024 * 1024,         /* a body this much over the largest cap still gets a proper answer */
-    MMAP_FROM = 16 * 1024 * 1024,       /* larger bodies lie in an unlinked file */
+    ENTITY_SLACK = 1024 * 1024,   /* a body this much over the largest cap still gets a proper answer */
+    MMAP_FROM = 16 * 1024 * 1024, /* larger bodies lie in an unlinked file */
 };
 
 /* ---- what the supervisor tells us: on the control thread */
@@ -153,7 +153,8 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     log_init("frontend", LOG_INFO);
-    const struct control_events events = {.peers = on_peers, .drain = on_drain, .reload = on_reload, .load = on_load, .context = &front};
+    const struct control_events events = {
+        .peers = on_peers, .drain = on_drain, .reload = on_reload, .load = on_load, .context = &front};
     front.control = control_attach(CONTROL_DESCRIPTOR, &events);
     if (!front.control || !set_up(&front))
         return 1;

@@ -14,11 +14,30 @@ static const char *reason_of(int status)
     static const struct {
         int status;
         const char *reason;
-    } reasons[] = {{200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"}, {301, "Moved Permanently"},
-                   {302, "Found"}, {304, "Not Modified"}, {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"},
-                   {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {409, "Conflict"},
-                   {413, "Content Too Large"}, {415, "Unsupported Media Type"}, {429, "Too Many Requests"}, {500, "Internal Server Error"},
-                   {501, "Not Implemented"}, {502, "Bad Gateway"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"}};
+    } reasons[] = {{200, "OK"},
+                   {201, "Created"},
+                   {202, "Accepted"},
+                   {204, "No Content"},
+                   {206, "Partial Content"},
+                   {301, "Moved Permanently"},
+                   {302, "Found"},
+                   {304, "Not Modified"},
+                   {307, "Temporary Redirect"},
+                   {308, "Permanent Redirect"},
+                   {400, "Bad Request"},
+                   {401, "Unauthorized"},
+                   {403, "Forbidden"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {409, "Conflict"},
+                   {413, "Content Too Large"},
+                   {415, "Unsupported Media Type"},
+                   {429, "Too Many Requests"},
+                   {500, "Internal Server Error"},
+                   {501, "Not Implemented"},
+                   {502, "Bad Gateway"},
+                   {503, "Service Unavailable"},
+                   {504, "Gateway Timeout"}};
     for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
         if (reasons[i].status == status)
             return reasons[i].reason;
@@ -78,7 +97,8 @@ static void send_all(struct exchange *exchange, int status, struct slice content
 /* The worker says what it means; how it travels is our business. */
 static bool is_ours(struct slice name)
 {
-    static const char *const names[] = {"content-length", "content-type", "connection", "transfer-encoding", "keep-alive", "date", "server"};
+    static const char *const names[] = {"content-length", "content-type", "connection", "transfer-encoding",
+                                        "keep-alive",     "date",         "server"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (slice_eq_ignoring_case(name, slice_from_cstr(names[i])))
             return true;
@@ -138,15 +158,17 @@ void reply_fault(struct exchange *exchange, enum fault fault, int64_t retry_afte
         add_header(exchange->req, SLICE("retry-after"), copied(exchange->req, slice_of(seconds, (size_t)digits)));
     }
     if (fault == FAULT_LIMIT_EXCEEDED)
-        len = snprintf(text, sizeof text, "{\"errcode\":\"%s\",\"error\":\"%s\",\"retry_after_ms\":%lld}", facts->errcode, facts->text,
-                       (long long)retry_after_ms);
+        len = snprintf(text, sizeof text, "{\"errcode\":\"%s\",\"error\":\"%s\",\"retry_after_ms\":%lld}", facts->errcode,
+                       facts->text, (long long)retry_after_ms);
     else
         len = snprintf(text, sizeof text, "{\"errcode\":\"%s\",\"error\":\"%s\"}", facts->errcode, facts->text);
     reply_json(exchange, facts->http_status, slice_of(text, (size_t)len));
 }
 
+/* Max-Age spares browsers a second request for each first one. */
 void reply_preflight(struct exchange *exchange)
 {
+    add_header(exchange->req, SLICE("access-control-max-age"), SLICE("86400"));
     send_all(exchange, 204, SLICE("application/json"), SLICE(""));
 }
 

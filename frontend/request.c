@@ -1,5 +1,5 @@
-/* The steps, in order, each a possible end: doomed connection · ambiguous framing · preflight · listener · route · rate · size; what
- * passes is handed to a worker by exchange.c. */
+/* The steps, in order, each a possible end: doomed connection · ambiguous framing · preflight · listener · route · rate · size;
+ * what passes is handed to a worker by exchange.c. */
 #include "frontend/request.h"
 
 #include "frontend/access.h"

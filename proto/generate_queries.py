@@ -4,7 +4,8 @@
 A block of queries.sql is one statement with its types:
 
     -- name: user_by_token
-    -- why: one line, optional; -- scan: why this one may read a growing table from end to end, optional
+    -- why: one line, optional
+    -- scan: published_room optional: the growing tables (a,b) that it may read from end to end, and why
     -- param: token_hash bytea
     -- column: user_id text
     SELECT user_id FROM access_token WHERE token_hash = $1;

@@ -203,17 +203,17 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* "%41" is "A"; a lone % stays as it is. Borrowed when there is nothing to decode. */
-static struct slice percent_decode(struct arena *arena, struct slice text)
+struct slice percent_decode(struct arena *arena, struct slice text, bool plus_is_blank)
 {
-    if (!text.len || !memchr(text.at, '%', text.len))
+    if (!text.len || (!memchr(text.at, '%', text.len) && !(plus_is_blank && memchr(text.at, '+', text.len))))
         return text;
     char *out = arena_alloc_raw(arena, text.len);
     size_t len = 0;
     for (size_t i = 0; i < text.len; i++) {
         int high = i + 2 < text.len && text.at[i] == '%' ? hex_digit(text.at[i + 1]) : -1;
         int low = high >= 0 ? hex_digit(text.at[i + 2]) : -1;
-        out[len++] = low >= 0 ? (char)(high << 4 | low) : text.at[i];
+        char plain = text.at[i] == '+' && plus_is_blank ? ' ' : text.at[i];
+        out[len++] = low >= 0 ? (char)(high << 4 | low) : plain;
         i += low >= 0 ? 2 : 0;
     }
     return slice_of(out, len);
@@ -244,6 +244,6 @@ const struct route *route_match(struct arena *arena, struct slice method, struct
         return NULL;
     *param_count = param_total(route);
     for (size_t i = 0; i < *param_count; i++)
-        params_out[i] = percent_decode(arena, walk.found[i]);
+        params_out[i] = percent_decode(arena, walk.found[i], false);
     return route;
 }

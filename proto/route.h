@@ -59,5 +59,7 @@ int route_param_index(const struct route *route, const char *name); /* −1 when
 struct arena;
 const struct route *route_match(struct arena *arena, struct slice method, struct slice raw_path, struct slice *params_out,
                                 size_t *param_count, bool *path_known);
+/* "%41" is "A"; a lone % stays as it is. plus_is_blank: in queries. Borrowed when there is nothing to decode. */
+struct slice percent_decode(struct arena *arena, struct slice text, bool plus_is_blank);
 
 #endif

@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 1000, RETRY_MS = 500, ANSWER_MS = 5000, HEALTHY_MS = 3000 };
+enum { BEAT_MS = 1000, RETRY_MS = 200, ANSWER_MS = 5000, HEALTHY_MS = 3000 };
 
 /* Our statements are prepared and plan-checked with everybody's; here they are sent by hand because the pool's calls wait. */
 static const char *statement(const char *name)

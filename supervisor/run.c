@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "supervisor/say.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -217,6 +218,7 @@ static void announce(struct supervisor *supervisor)
 
 int supervisor_run(struct supervisor *supervisor)
 {
+    malloc_trim(0); /* from now on little is needed, for long */
     loop_init();
     open_signals(supervisor);
     supervisor->fleet.changed = on_changed;

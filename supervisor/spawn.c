@@ -30,6 +30,7 @@ static void descriptors_set(const struct spawn *spawn)
         fcntl(3, F_SETFD, 0);
     else if (spawn->control >= 0)
         dup2(spawn->control, 3);
+    close_range(spawn->control >= 0 ? 4 : 3, ~0U, 0); /* also what our own caller left open */
 }
 
 static _Noreturn void become_program(const struct spawn *spawn, pid_t parent)

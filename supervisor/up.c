@@ -130,8 +130,10 @@ static void open_database(struct supervisor *supervisor)
         die("the folder with the schema is missing; --schema names it");
     supervisor->private_postgres = !supervisor->settings.database_url[0];
     PGconn *connection = supervisor->private_postgres ? open_private(supervisor) : open_given(supervisor);
-    if (migrate_run(supervisor->url, schema, supervisor->arena, &report) != MIGRATE_DONE)
+    struct arena *scratch = arena_create(64 * 1024 * 1024); /* the whole schema passes through: not to be kept */
+    if (migrate_run(supervisor->url, schema, scratch, &report) != MIGRATE_DONE)
         die("database: %s", report.error);
+    arena_destroy(&scratch);
     struct slice name = database_claim(supervisor->arena, connection, supervisor->settings.server_name);
     PQfinish(connection);
     if (supervisor->settings.server_name[0] && !slice_eq(name, slice_from_cstr(supervisor->settings.server_name)))

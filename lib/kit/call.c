@@ -69,28 +69,18 @@ struct slice call_param(const struct call *call, const char *name)
     return call->params[index];
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* application/x-www-form-urlencoded: + is a blank. A lone % stays. */
 static struct slice form_decode(struct arena *arena, struct slice text)
 {
-    if (!text.len || (!memchr(text.at, '%', text.len) && !memchr(text.at, '+', text.len)))
-        return text.at ? text : SLICE("");
-    char *out = arena_alloc_raw(arena, text.len);
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        int high = text.at[i] == '%' && i + 2 < text.len ? hex_digit(text.at[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(text.at[i + 2]) : -1;
-        out[len++] = low >= 0 ? (char)(high << 4 | low) : text.at[i] == '+' ? ' ' : text.at[i];
-        i += low >= 0 ? 2 : 0;
-    }
-    return slice_of(out, len);
+    return text.len ? percent_decode(arena, text, true) : SLICE("");
+}
+
+bool call_query_is_text(const struct call *call)
+{
+    struct slice query = call->http->query;
+    if (slice_is_absent(query))
+        return true;
+    struct slice decoded = form_decode(call->arena, query);
+    return utf8_is_valid(decoded) && !slice_has_nul(decoded);
 }
 
 /* The next "name=value" of the query; false at its end. */

@@ -63,11 +63,11 @@ struct reply call_http_run(struct call *call, const struct http_request *request
     struct reply refusal;
     call->http = request;
     /* A server signs its body, so that is read first; a user is asked who he is before anything else. */
+    if (!call_query_is_text(call))
+        return call_fail(call, FAULT_INVALID_PARAM, "The query is not text");
     bool body_first = call->route->auth == AUTH_SERVER;
     if (!take_params(call, &refusal) || (body_first && !take_body(call, &refusal)) || !check_auth(call, &refusal) ||
         (!body_first && !take_body(call, &refusal)))
         return refusal;
-    if (!slice_is_absent(request->query) && !text_is_fine(request->query))
-        return call_fail(call, FAULT_INVALID_PARAM, "The query is not text");
     return call->worker->route_handlers[call->route - routes](call);
 }

@@ -45,8 +45,8 @@ static void end_transaction(struct db_batch *batch)
     PGTransactionStatusType status = PQtransactionStatus(batch->connection->pg);
     if (batch->trip.is_clean && (status == PQTRANS_INTRANS || status == PQTRANS_INERROR)) {
         struct db_error error = batch->trip.error;
-        batch->trip = (struct db_trip){
-            .arena = batch->arena, .deadline_ms = clock_monotonic_ms() + ROLLBACK_MAX_MS, .after = "ROLLBACK", .error = {FAULT_OK}};
+        batch->trip =
+            (struct db_trip){.deadline_ms = clock_monotonic_ms() + ROLLBACK_MAX_MS, .after = "ROLLBACK", .error = {FAULT_OK}};
         db_trip_make(&batch->trip, batch->connection);
         batch->trip.error = error;
     }
@@ -99,24 +99,35 @@ struct db_result *db_add(struct db_batch *batch, const struct db_statement *stat
     return result;
 }
 
-/* A connection that died in the pool unseen fails when it is written to: nothing can have been committed then, so the trip is made
- * again on a new one, once. */
+static bool writes_nothing(const struct db_result *result)
+{
+    while (result && !result->statement->writes)
+        result = result->next;
+    return !result;
+}
+
+/* A connection that died in the pool unseen (it is looked at before use, so this is rare) gives no answer at all. The trip is made
+ * again, on a new one and once, when that cannot do anything twice: it was not sent, or it commits nothing. */
+static bool can_repeat(const struct db_batch *batch, const char *after)
+{
+    const struct db_trip *trip = &batch->trip;
+    bool commits = after || !(batch->is_transaction || writes_nothing(trip->first));
+    return !trip->is_heard && (!trip->is_sent || !commits);
+}
+
 static enum fault make_trip(struct db_batch *batch, const char *before, const char *after)
 {
-    batch->trip = (struct db_trip){.arena = batch->arena,
-                                   .deadline_ms = batch->deadline_ms,
-                                   .first = batch->first,
-                                   .before = before,
-                                   .after = after,
-                                   .is_clean = true};
+    batch->trip = (struct db_trip){
+        .deadline_ms = batch->deadline_ms, .first = batch->first, .before = before, .after = after, .is_clean = true};
     bool is_reused = false;
     enum fault fault = clock_monotonic_ms() < batch->deadline_ms ? FAULT_OK : FAULT_DEADLINE;
     if (!fault && !batch->connection)
         fault = db_pool_take(batch->pool, batch->deadline_ms, false, &batch->connection, &is_reused);
     if (!fault)
         fault = db_trip_make(&batch->trip, batch->connection);
-    if (fault == FAULT_UNAVAILABLE && is_reused && !batch->trip.is_sent) {
+    if (fault == FAULT_UNAVAILABLE && is_reused && can_repeat(batch, after)) {
         give_back(batch);
+        batch->trip.error = (struct db_error){FAULT_OK, ""};
         fault = db_pool_take(batch->pool, batch->deadline_ms, true, &batch->connection, &is_reused);
         if (!fault)
             fault = db_trip_make(&batch->trip, batch->connection);

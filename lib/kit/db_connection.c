@@ -15,12 +15,14 @@
 enum { CONNECT_MAX_MS = 5000, PREPARED_FIRST = 32 };
 
 /* Back-stops behind our own deadlines; client_connection_check_interval ends the work of callers who died. And one plan per
- * statement, the generic one that tests/check/queries looked at: made once per connection, perhaps while its tables are still empty, and
- * kept until autovacuum's first visit. So it must be right for large tables from the start: index scans and nested loops, whose cost
- * follows the rows wanted. What reads whole tables on purpose, or joins two large lists, pays for that. The check reads these lines. */
-static const char session_settings[] = " -c statement_timeout=60000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
-                                       " -c client_connection_check_interval=1000 -c plan_cache_mode=force_generic_plan -c jit=off"
-                                       " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
+ * statement, the generic one that tests/check/queries looked at: made once per connection, perhaps while its tables are still
+ * empty, and kept until autovacuum's first visit. So it must be right for large tables from the start: index scans and nested
+ * loops, whose cost follows the rows wanted. What reads whole tables on purpose, or joins two large lists, pays for that. The check
+ * reads these lines. */
+static const char session_settings[] =
+    " -c statement_timeout=60000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000"
+    " -c client_connection_check_interval=1000 -c plan_cache_mode=force_generic_plan -c jit=off"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
 
 /* Wants of `events`; at most until the deadline. False: it passed. */
 static bool wait_for(const PGconn *pg, short events, int64_t deadline_ms)

@@ -9,7 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 
-enum { SPARE_IDLE_MS = 30 * 1000, LAST_IDLE_MS = 60 * 1000 };
+enum { SPARE_IDLE_MS = 30 * 1000, LAST_IDLE_MS = 60 * 1000, TIDY_EACH_MS = 1000 };
 
 struct db_pool {
     char *url, *role;
@@ -17,6 +17,7 @@ struct db_pool {
     pthread_mutex_t mutex;
     pthread_cond_t freed;       /* a connection came back or a place became free */
     struct db_connection *idle; /* last used first */
+    int64_t tidied_ms;
     struct db_pool_stats stats; /* open: idle, busy or being opened */
 };
 
@@ -81,6 +82,7 @@ void db_pool_tidy(struct db_pool *pool)
     int64_t now_ms = clock_monotonic_ms();
     struct db_connection *old = NULL;
     pthread_mutex_lock(&pool->mutex);
+    pool->tidied_ms = now_ms;
     struct db_connection **link = &pool->idle;
     while (*link && now_ms - (*link)->idle_since_ms < (link == &pool->idle ? LAST_IDLE_MS : SPARE_IDLE_MS))
         link = &(*link)->next;
@@ -155,11 +157,14 @@ void db_pool_give(struct db_pool *pool, struct db_connection **connection, bool 
         free_place(pool);
         return;
     }
-    given->idle_since_ms = clock_monotonic_ms();
+    int64_t now_ms = given->idle_since_ms = clock_monotonic_ms();
     pthread_mutex_lock(&pool->mutex);
     given->next = pool->idle;
     pool->idle = given;
     pool->stats.busy--;
+    bool is_tidying_due = now_ms - pool->tidied_ms >= TIDY_EACH_MS;
     pthread_cond_signal(&pool->freed);
     pthread_mutex_unlock(&pool->mutex);
+    if (is_tidying_due)
+        db_pool_tidy(pool);
 }

@@ -48,9 +48,8 @@ static bool send_all(struct db_trip *trip, struct db_connection *connection)
     for (struct db_result *result = trip->first; result; result = result->next)
         if (!send_result(connection, result))
             return false;
-    /* libpq keeps a failed write to itself until results are asked for, but it has closed the socket. */
-    return send_word(connection->pg, trip->after) && PQpipelineSync(connection->pg) && PQflush(connection->pg) >= 0 &&
-           PQstatus(connection->pg) == CONNECTION_OK;
+    /* libpq keeps a failed write to itself until results are asked for: "true" proves nothing. */
+    return send_word(connection->pg, trip->after) && PQpipelineSync(connection->pg) && PQflush(connection->pg) >= 0;
 }
 
 /* ---- back: rows */
@@ -105,6 +104,21 @@ static void finish_result(struct db_result *result, PGresult *got)
 }
 
 /* ---- back: the sequence */
+/* The next result of the pipeline into trip->in_hand, NULL at a command's end. */
+static enum fault take_in_hand(struct db_trip *trip, struct db_connection *connection)
+{
+    enum fault fault = db_connection_result(connection, trip->deadline_ms, &trip->in_hand);
+    if (!fault && trip->in_hand) /* libpq's own words on a lost connection have no SQLSTATE */
+        trip->is_heard |= PQresultStatus(trip->in_hand) != PGRES_FATAL_ERROR || PQresultErrorField(trip->in_hand, PG_DIAG_SQLSTATE);
+    return fault;
+}
+
+static void let_go(struct db_trip *trip)
+{
+    PQclear(trip->in_hand);
+    trip->in_hand = NULL;
+}
+
 static void note_error(struct db_trip *trip, const char *name)
 {
     if (!trip->error.fault)
@@ -119,7 +133,7 @@ static enum fault read_command(struct db_trip *trip, struct db_connection *conne
     if (result)
         PQsetSingleRowMode(connection->pg);
     for (;;) {
-        enum fault fault = db_connection_result(connection, trip->deadline_ms, &trip->in_hand);
+        enum fault fault = take_in_hand(trip, connection);
         if (fault || !trip->in_hand)
             return fault;
         ExecStatusType status = PQresultStatus(trip->in_hand);
@@ -143,8 +157,7 @@ static enum fault read_command(struct db_trip *trip, struct db_connection *conne
             log_event(LOG_ERROR, "unexpected answer", LOG_CSTR("statement", name), LOG_CSTR("status", PQresStatus(status)));
             ensure(is_broken);
         }
-        PQclear(trip->in_hand);
-        trip->in_hand = NULL;
+        let_go(trip);
         if (is_broken)
             return FAULT_UNAVAILABLE;
     }
@@ -168,7 +181,7 @@ static enum fault read_sync(struct db_trip *trip, struct db_connection *connecti
 {
     bool is_synced = false;
     for (;;) {
-        enum fault fault = db_connection_result(connection, trip->deadline_ms, &trip->in_hand);
+        enum fault fault = take_in_hand(trip, connection);
         if (fault)
             return fault;
         if (!trip->in_hand)
@@ -176,8 +189,7 @@ static enum fault read_sync(struct db_trip *trip, struct db_connection *connecti
         is_synced |= PQresultStatus(trip->in_hand) == PGRES_PIPELINE_SYNC;
         if (PQresultStatus(trip->in_hand) == PGRES_FATAL_ERROR)
             note_error(trip, "sync");
-        PQclear(trip->in_hand);
-        trip->in_hand = NULL;
+        let_go(trip);
         if (PQstatus(connection->pg) != CONNECTION_OK)
             return FAULT_UNAVAILABLE;
     }
@@ -199,7 +211,7 @@ static enum fault read_all(struct db_trip *trip, struct db_connection *connectio
 
 enum fault db_trip_make(struct db_trip *trip, struct db_connection *connection)
 {
-    trip->is_clean = false;
+    trip->is_clean = trip->is_heard = false;
     trip->is_sent = send_all(trip, connection);
     enum fault fault = trip->is_sent ? read_all(trip, connection) : FAULT_UNAVAILABLE;
     trip->is_clean = !fault && PQstatus(connection->pg) == CONNECTION_OK;

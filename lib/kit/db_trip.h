@@ -26,14 +26,14 @@ struct db_result {
 };
 
 struct db_trip {
-    struct arena *arena;
     int64_t deadline_ms;
     struct db_result *first;
     const char *before, *after; /* "BEGIN", "COMMIT", "ROLLBACK" or NULL */
     /* The result that is being copied. The arena may jump out of the middle: its owner clears this one then. */
     PGresult *in_hand;
     struct db_error error; /* the first one */
-    bool is_sent;          /* something of it may have reached the server */
+    bool is_sent;          /* the sync may have reached the server; libpq does not tell surely that it has not */
+    bool is_heard;         /* the server answered something */
     bool is_clean;         /* all was read up to the sync: the connection can be used again */
 };
 

@@ -16,7 +16,7 @@ struct http_fetch {
     struct slice method;           /* "GET" */
     struct slice certificate_name; /* TLS SNI and the name that the certificate must carry (an IP literal too) */
     struct slice host_header;
-    struct slice address;          /* numeric; absent: resolve certificate_name by the system (well-known of public hosts) */
+    struct slice address;          /* numeric; several, with commas, race (happy eyeballs); absent: resolve certificate_name by the system */
     int port;
     struct slice uri;              /* path and query */
     struct slice authorization;    /* absent if none */

@@ -140,7 +140,8 @@ struct slice settings_document(struct arena *arena)
         "One YAML file, `config.yaml` in the data folder unless `--config` names another. All keys are optional but\n"
         "`server_name`. `--set key=value` on the command line wins over the file. A wrong key or value is an error that names its\n"
         "line. Maps may be nested: `replicas: {events: 2}` is `replicas.events`. Sizes are written `64KiB`, `100MiB`, `2GiB`;\n"
-        "durations `250ms`, `30s`, `5m`, `2h`, `7d`; relative paths start at the file's folder. SIGHUP reads the file again.\n\n"
+        "durations `250ms`, `30s`, `5m`, `2h`, `7d`; relative paths start at the file's folder. SIGHUP reads the file again;\n"
+        "listeners, replicas and the database take effect at the next start.\n\n"
         "| key | type | default | what it is |\n| --- | --- | --- | --- |\n");
     for (size_t i = 0; i < setting_key_count; i++)
         document_key(&out, &setting_keys[i]);

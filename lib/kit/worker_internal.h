@@ -21,7 +21,7 @@ struct listener;
 struct slots;
 struct tokens;
 
-enum { DEADLINE_LISTS_MS = 60000, THREAD_NAME_MAX = 64, STATUS_CLASSES = 6 };
+enum { STATUS_CLASSES = 6 };
 
 /* A handler thread, and what it does now: for `calls` on the control channel. */
 struct thread {
@@ -78,10 +78,11 @@ static inline struct call_state *call_state_of(struct call *call)
     return (struct call_state *)(void *)call;
 }
 
-/* ---- handlers.c */
+/* ---- handlers.c, handlers_tables.c */
 void handlers_prepare(struct worker *worker); /* tables and metrics */
 void handlers_start(struct worker *worker);
 void handlers_join(struct worker *worker); /* after lanes_close */
+void handlers_gauges_off(void);            /* before the database pool goes */
 struct slice handlers_list(struct arena *arena, struct worker *worker);
 void handlers_wait_begin(struct call *call, const char *waits_for);
 void handlers_wait_end(struct call *call);
@@ -89,6 +90,7 @@ const struct worker_message *handlers_message(const struct worker *worker, unsig
 
 /* ---- call.c */
 void call_init(struct call_state *state, struct worker *worker, struct arena *arena, int64_t deadline_ms);
+bool call_query_is_text(const struct call *call); /* once decoded: UTF-8 without NUL */
 void trace_make(uint8_t out[16]);
 void trace_to_hex(const uint8_t trace[16], char out[33]);
 void trace_from_hex(const char *hex, uint8_t out[16]);

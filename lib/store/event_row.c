@@ -2,6 +2,7 @@
 #include "lib/store/event_row.h"
 
 #include "lib/base/ensure.h"
+#include "lib/store/event_collect.h"
 #include "lib/store/queries.h"
 
 #include <stdlib.h>
@@ -85,13 +86,12 @@ enum fault timeline_page(struct call *call, int64_t room_nid, int64_t from, int6
     return FAULT_OK;
 }
 
-enum fault current_state_collect(struct call *call, struct db_result *result, bool all, struct event_rows *out)
+void current_state_collect(struct call *call, struct db_result *result, bool all, struct event_rows *out)
 {
     if (all)
         COLLECT(call, current_state_all, result, out);
     else
         COLLECT(call, current_state_one, result, out);
-    return FAULT_OK;
 }
 
 static int by_nid(const void *left, const void *right)

@@ -11,7 +11,7 @@ enum event_flag {
     EVENT_SOFT_FAILED = 2, /* allowed by its own state, not by the room's current one: not shown, not an extremity */
     EVENT_OUTLIER = 4,     /* no place in the timeline */
     EVENT_BACKFILLED = 8,  /* came as history */
-    EVENT_LOCAL = 16,      /* sent by a user of ours: the sender distributes it */
+    EVENT_LOCAL = 16,      /* ours to distribute: sent by a user of ours, or accepted here for another server's user */
     EVENT_STATE = 32,
 };
 

@@ -14,7 +14,7 @@ import time
 
 from nacl.signing import SigningKey
 
-from matrix import Http, quote
+from matrix import quote
 
 CONTENT_KEPT = {"m.room.member": ("membership", "join_authorised_via_users_server"), "m.room.create": None}
 EVENT_KEPT = ("event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth", "prev_events", "auth_events",

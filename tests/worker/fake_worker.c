@@ -1,11 +1,9 @@
-/* A worker that a test scripts by what it asks: ROUTER on the endpoint of argv[1], answers every http request with a JSON account of
- * what it was sent. The query steers it:
- *   delay=MS     answer later            status=N      answer with that status
- *   size=N       that many bytes of padding in the JSON
- *   fault=N      answer with a bus fault  die=1         exit without an answer
- *   mute=1       never answer             type=T        content type (the body is then "x")
- * One line on stdout per message: "hello", "request <trace> <correlation> <target>", "cancel <correlation>". argv[2] = "quiet" leaves
- * that out, for benchmarks. argv[3] (optional) is the cluster secret for tcp:// endpoints. */
+/* A worker that a test scripts by what it asks: ROUTER on the endpoint of argv[1], answers every http request with a JSON account
+ * of what it was sent. The query steers it: delay=MS     answer later            status=N      answer with that status size=N that
+ * many bytes of padding in the JSON fault=N      answer with a bus fault  die=1         exit without an answer mute=1       never
+ * answer             type=T        content type (the body is then "x") One line on stdout per message: "hello", "request <trace>
+ * <correlation> <target>", "cancel <correlation>". argv[2] = "quiet" leaves that out, for benchmarks. argv[3] (optional) is the
+ * cluster secret for tcp:// endpoints. */
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/json.h"
@@ -142,13 +140,15 @@ static void take(void *socket, struct arena *arena, const struct wire_message *m
 {
     struct http_request request;
     if (message->header.type == WIRE_HELLO) {
-        struct wire_message hello = {.identity = message->identity, .header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO}};
+        struct wire_message hello = {.identity = message->identity,
+                                     .header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO}};
         hello.body.head = SLICE("\x90");
         say("hello", message, SLICE(""));
         wire_send(socket, &hello);
     } else if (message->header.type == WIRE_CANCEL) {
         say("cancel", message, SLICE(""));
-    } else if (message->header.type == WIRE_REQUEST && message_find(MESSAGE_http)->unpack_request(arena, &message->body, &request)) {
+    } else if (message->header.type == WIRE_REQUEST &&
+               message_find(MESSAGE_http)->unpack_request(arena, &message->body, &request)) {
         say("request", message, request.target);
         if (query_number(request.query, "die", 0))
             _exit(9);

@@ -108,7 +108,8 @@ class Rig:
         self.tell({"type": "settings", "lines": lines, "data": self.folder})
         self.announce()
         threading.Thread(target=self._read, daemon=True).start()
-        wait_until(lambda: self.packet("ready"), 10, "ready")
+        wait_until(lambda: self.packet("ready") or self.process.poll() is not None, 10, "ready")
+        assert self.packet("ready"), "the frontend ended"
 
     def tell(self, packet):
         data = json.dumps(packet).encode()
@@ -153,8 +154,9 @@ class Rig:
                 result[name] = float(value)
         return result
 
-    def metric(self, start):
-        return sum(v for k, v in self.metrics().items() if k.startswith(start))
+    def metric(self, name):
+        """The sum of its series."""
+        return sum(v for k, v in self.metrics().items() if k.split("{")[0] == name)
 
     def connect(self, port=None):
         return Http(port or self.port)

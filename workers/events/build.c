@@ -18,7 +18,7 @@ enum fault answer_room_build(struct call *call, const struct room_build_request 
                                 .content = request->content,
                                 .origin_server_ts = clock_wall_ms()};
     const char *why = NULL;
-    fault = compose_one(call, room, &draft, request->template_only, &reply->event, &reply->event_id, &why);
+    fault = compose_one(call, room, &draft, request->template_only, request->authorise, &reply->event, &reply->event_id, &why);
     call->why = reply->why = slice_from_cstr(why);
     reply->room_version = slice_from_cstr(room->version->id);
     return fault;

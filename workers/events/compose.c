@@ -173,7 +173,7 @@ enum fault compose_one(struct call *call, struct hot_room *room, const struct ev
     struct room_write write;
     struct composed composed;
     room_write_begin(&write, call, room, 1);
-    enum fault fault = compose_draft(&write, draft, !template_only, &composed, why);
+    enum fault fault = compose_draft(&write, draft, !template_only || authorise, &composed, why);
     if (fault)
         return fault;
     if (template_only) { /* hashes are the other server's to make */

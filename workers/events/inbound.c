@@ -45,8 +45,12 @@ enum fault inbound_lookup(struct call *call, struct inbound *inbound)
     while (!fault && event_nids_of_next(result, &row)) {
         for (size_t i = 0; i < total; i++)
             if (slice_eq(ids[i], row.event_id))
-                known[i] = (struct known_event){ids[i], row.event_nid, row.flags, row.snapshot_nid,
-                                                row.state_key_nid == DB_NULL_I64 ? 0 : row.state_key_nid};
+                known[i] = (struct known_event){ids[i],
+                                                row.event_nid,
+                                                row.flags,
+                                                row.snapshot_nid,
+                                                row.state_key_nid == DB_NULL_I64 ? 0 : row.state_key_nid,
+                                                row.is_create};
     }
     inbound->self = known[0];
     inbound->prev = known + 1;

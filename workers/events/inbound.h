@@ -8,6 +8,7 @@ struct known_event {
     struct slice event_id;
     int64_t nid; /* 0: unknown here */
     int64_t flags, snapshot_nid, state_key_nid;
+    bool is_create;
 };
 
 struct inbound {

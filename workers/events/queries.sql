@@ -101,7 +101,8 @@ WHERE event_nid = $1 AND room_pos IS NULL;
 -- column: flags bigint
 -- column: snapshot_nid bigint
 -- column: state_key_nid bigint
-SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid
+-- column: is_create boolean
+SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid, e.type = 'm.room.create'
 FROM event e LEFT JOIN state_key k ON k.type = e.type AND k.state_key = e.state_key
 WHERE e.event_id = ANY($1);
 

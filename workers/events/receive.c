@@ -15,7 +15,7 @@ struct reception {
     struct slice room_id;
     enum receive_mode mode;
     struct slices state_event_ids; /* the state before the first PDU; used once */
-    bool state_given;
+    bool state_given, distribute;
     int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
     int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
     int64_t backfill_lowest;
@@ -188,6 +188,15 @@ static enum fault heads_after(struct room_write *write, const struct inbound *in
     return store_state(write, resolved, states, count, &write->state);
 }
 
+/* History that came without its state passes that on: only below the create event the empty state is the true one. */
+static bool prev_states_known(const struct inbound *inbound)
+{
+    for (size_t i = 0; i < inbound->event->prev_events.len; i++)
+        if (inbound->prev[i].snapshot_nid == 0 && !inbound->prev[i].is_create)
+            return false;
+    return true;
+}
+
 static enum fault receive_placed(struct reception *reception, struct room_write *write, struct inbound *inbound, const char **why)
 {
     struct call *call = write->call;
@@ -208,7 +217,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
         if ((fault = given_state(write, reception->state_event_ids, &before)))
             return fault;
         reception->state_given = false;
-    } else if (inbound->missing_prev.len) {
+    } else if (inbound->missing_prev.len || (history && !prev_states_known(inbound))) {
         state_known = false;
     } else if ((fault = state_before(write, inbound, &before))) {
         return fault;
@@ -240,7 +249,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
         .nid = inbound->self.nid,
         .was_outlier = inbound->self.nid != 0,
         .flags = (verdict ? EVENT_REJECTED : 0) | (soft_failed ? EVENT_SOFT_FAILED : 0) | (history ? EVENT_BACKFILLED : 0) |
-                 (event_is_state(event) ? EVENT_STATE : 0),
+                 (reception->distribute && !verdict && !soft_failed ? EVENT_LOCAL : 0) | (event_is_state(event) ? EVENT_STATE : 0),
         .snapshot_nid = before.snapshot_nid,
         .prev_nids = {prev, prev_count},
         .auth_nids = {auth, event->auth_events.len},
@@ -304,6 +313,7 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
                                   .room_id = request->room_id,
                                   .mode = (enum receive_mode)request->mode,
                                   .backfill_base = 1,
+                                  .distribute = request->distribute,
                                   .state_event_ids = request->state_event_ids,
                                   .state_given = request->state_event_ids.len > 0};
     for (size_t i = 0; i < count; i++) {

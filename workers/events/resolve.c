@@ -7,6 +7,7 @@
 #include "lib/matrix/state_res.h"
 #include "lib/store/event_row.h"
 #include "workers/events/queries.h"
+#include "workers/events/state_keys.h"
 
 enum fault after_states_load(struct call *call, struct after_state *states, size_t count)
 {
@@ -73,6 +74,26 @@ static struct i64s graph_roots(struct room_write *write, const struct state_map 
     return (struct i64s){roots, filled};
 }
 
+/* Auth-chain events in none of the sets may enter the result: they need their interned key. */
+static enum fault keys_fill(struct call *call, struct auth_graph_node *nodes, size_t count)
+{
+    struct slice *types = arena_new_array(call->arena, count, struct slice),
+                 *keys = arena_new_array(call->arena, count, struct slice);
+    int64_t *nids = arena_new_array(call->arena, count, int64_t);
+    size_t *owners = arena_new_array(call->arena, count, size_t), state_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!event_is_state(nodes[i].event))
+            continue;
+        types[state_count] = nodes[i].event->type;
+        keys[state_count] = nodes[i].event->state_key;
+        owners[state_count++] = i;
+    }
+    enum fault fault = state_keys_intern(call, types, keys, state_count, nids);
+    for (size_t i = 0; !fault && i < state_count; i++)
+        nodes[owners[i]].key = nids[i];
+    return fault;
+}
+
 static enum fault graph_load(struct room_write *write, const struct state_map *sets, size_t count, struct graph *out)
 {
     struct arena *arena = write->call->arena;
@@ -99,6 +120,8 @@ static enum fault graph_load(struct room_write *write, const struct state_map *s
         auth[filled] = write->events[i].auth_nids;
         out->nids[filled++] = write->events[i].nid;
     }
+    if ((fault = keys_fill(write->call, nodes, filled)))
+        return fault;
     for (size_t i = 0; i < filled; i++)
         map_put_i64(out->index_of, nid_key(&out->nids[i]), (int64_t)i);
     for (size_t i = 0; i < filled; i++) {

@@ -6,6 +6,7 @@
 
 #include "lib/base/ensure.h"
 #include "lib/base/lru.h"
+#include "lib/base/map.h"
 #include "workers/events/queries.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -56,12 +57,15 @@ enum fault state_keys_intern(struct call *call, const struct slice *types, const
         if (fault)
             return fault;
         struct state_key_intern_row row;
+        struct map *found = map_create(call->arena);
         while (state_key_intern_next(result, &row)) {
-            remember(cache_key(call->arena, row.type, row.state_key), row.state_key_nid);
-            for (size_t i = 0; i < count; i++)
-                if (!nids[i] && slice_eq(types[i], row.type) && slice_eq(state_keys[i], row.state_key))
-                    nids[i] = row.state_key_nid;
+            struct slice key = cache_key(call->arena, row.type, row.state_key);
+            remember(key, row.state_key_nid);
+            map_put_i64(found, key, row.state_key_nid);
         }
+        for (size_t i = 0; i < count; i++)
+            if (!nids[i])
+                map_get_i64(found, keys[i], &nids[i]);
         missing = 0;
         for (size_t i = 0; i < count; i++) {
             if (nids[i])

@@ -1,7 +1,7 @@
 /* Joining: POST …/rooms/{roomId}/join and …/join/{roomIdOrAlias} (Client-Server API "Joining rooms"); and knocking. A room with
  * members of ours is joined here; any other through its servers (Server-Server API "Joining Rooms"). */
-#include "lib/matrix/auth_rules.h"
 #include "lib/matrix/ids.h"
+#include "lib/store/restricted_join.h"
 #include "proto/dispatch.h"
 #include "proto/stubs.h"
 #include "workers/rooms/alias.h"
@@ -83,81 +83,6 @@ static enum fault add_known_servers(struct call *call, const struct room_facts *
     return FAULT_OK;
 }
 
-/* ---- restricted rooms (room version 8): which of our users can vouch, and is the condition met? */
-static enum fault is_member_of_allowed(struct call *call, const struct json *join_rules, bool *met)
-{
-    *met = false;
-    json_each (condition, json_get_array(join_rules, "allow")) {
-        struct slice allowed = json_get_string(condition, "room_id");
-        struct room_facts room;
-        struct membership_row membership;
-        if (!slice_eq(json_get_string(condition, "type"), SLICE("m.room_membership")) || slice_is_absent(allowed))
-            continue;
-        enum fault fault = room_find(call, allowed, &room);
-        if (!fault)
-            fault = membership_find(call, room.room_nid, call->requester.user_id, &membership);
-        if (fault && fault != FAULT_NOT_FOUND)
-            return fault;
-        if (!fault && slice_eq(membership.membership, SLICE("join"))) {
-            *met = true;
-            return FAULT_OK;
-        }
-    }
-    return FAULT_OK;
-}
-
-/* A joined user of ours with the power to invite; absent when there is none. */
-static enum fault find_voucher(struct call *call, const struct room_facts *room, struct slice *voucher)
-{
-    *voucher = SLICE_ABSENT;
-    struct event_rows state;
-    enum fault fault = current_state_events(call, room->room_nid, &state);
-    if (fault)
-        return fault;
-    const struct event **events = arena_new_array(call->arena, state.count, const struct event *);
-    for (size_t i = 0; i < state.count; i++)
-        events[i] = event_row_parse(call->arena, &state.at[i]);
-    struct event_list_view list = event_list_view(events, state.count);
-    struct power_levels levels = power_levels_from(&list.view, room_version_find(room->room_version));
-    int64_t needed = power_to(&levels, "invite");
-    for (size_t i = 0; i < state.count; i++) {
-        if (!event_is(events[i], "m.room.member") || !slice_eq(json_get_string(events[i]->content, "membership"), SLICE("join")) ||
-            !slice_eq(id_server_name(events[i]->state_key), server_name()) || power_of_user(&levels, events[i]->state_key) < needed)
-            continue;
-        *voucher = events[i]->state_key;
-        return FAULT_OK;
-    }
-    return FAULT_OK;
-}
-
-/* *elsewhere: the condition may be met, but nobody of us can vouch: another server must. */
-static enum fault authorise_restricted(struct call *call, const struct room_facts *room, struct slice *voucher, bool *elsewhere)
-{
-    *voucher = SLICE_ABSENT;
-    *elsewhere = false;
-    struct event_row row;
-    struct membership_row membership;
-    enum fault fault = membership_find(call, room->room_nid, call->requester.user_id, &membership);
-    if (fault && fault != FAULT_NOT_FOUND)
-        return fault;
-    if (!fault && (slice_eq(membership.membership, SLICE("invite")) || slice_eq(membership.membership, SLICE("join"))))
-        return FAULT_OK;
-    fault = current_state_event(call, room->room_nid, "m.room.join_rules", SLICE(""), &row);
-    if (fault)
-        return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
-    const struct event *event = event_row_parse(call->arena, &row);
-    struct slice rule = json_get_string(event->content, "join_rule");
-    bool restricted = (event->version->restricted_join && slice_eq(rule, SLICE("restricted"))) ||
-                      (event->version->knock_restricted && slice_eq(rule, SLICE("knock_restricted")));
-    bool met = false;
-    if (!restricted || (fault = is_member_of_allowed(call, event->content, &met)) || !met)
-        return fault;
-    if ((fault = find_voucher(call, room, voucher)))
-        return fault;
-    *elsewhere = slice_is_absent(*voucher);
-    return FAULT_OK;
-}
-
 static struct reply room_id_reply(struct call *call, struct slice room_id)
 {
     struct json_writer w = json_writer_in(call->arena);
@@ -188,8 +113,9 @@ static struct reply join(struct call *call, struct slice room_id_or_alias)
 {
     struct join_target target;
     struct room_facts room = {0};
-    struct slice reason, content, voucher;
-    bool ours, elsewhere;
+    struct slice reason, content;
+    struct restricted_join verdict;
+    bool ours;
     if (!body_reason(call, &reason))
         return call_fail(call, FAULT_BAD_JSON, "reason must be a string");
     enum fault fault = resolve_target(call, room_id_or_alias, &target);
@@ -205,10 +131,10 @@ static struct reply join(struct call *call, struct slice room_id_or_alias)
     fault = membership_find(call, room.room_nid, call->requester.user_id, &membership);
     if (!fault && slice_eq(membership.membership, SLICE("join")) && slice_is_absent(reason))
         return room_id_reply(call, target.room_id);
-    if ((fault && fault != FAULT_NOT_FOUND) || (fault = authorise_restricted(call, &room, &voucher, &elsewhere)) ||
-        (fault = member_content(call, "join", call->requester.user_id, reason, voucher, false, &content)))
+    if ((fault && fault != FAULT_NOT_FOUND) || (fault = restricted_join_authorise(call, &room, call->requester.user_id, &verdict)) ||
+        (fault = member_content(call, "join", call->requester.user_id, reason, verdict.voucher, false, &content)))
         return call_fail(call, fault, NULL);
-    if (elsewhere && target.server_count)
+    if (verdict.fault && target.server_count)
         return join_remotely(call, &target, content);
     fault = member_append(call, target.room_id, call->requester.user_id, call->requester.user_id, content, NULL);
     return fault ? member_fail(call, fault) : room_id_reply(call, target.room_id);

@@ -54,7 +54,8 @@ DELETE FROM published_room WHERE room_id = $1;
 SELECT EXISTS (SELECT 1 FROM published_room WHERE room_id = $1);
 
 -- name: published_rooms
--- why: the whole directory, largest rooms first, with the state it shows
+-- why: the whole directory, largest rooms first, with the state it shows; bounded
+-- scan: published_room it is the directory that is asked for
 -- column: room_id text
 -- column: joined bigint
 -- column: create_json bytea
@@ -66,8 +67,8 @@ SELECT EXISTS (SELECT 1 FROM published_room WHERE room_id = $1);
 -- column: visibility_json bytea
 -- column: guest_json bytea
 SELECT p.room_id, m.joined, s.create_json, s.name_json, s.topic_json, s.alias_json, s.avatar_json, s.join_rules_json, s.visibility_json, s.guest_json
-FROM published_room p
-JOIN room r ON r.room_id = p.room_id
+FROM (SELECT room_id FROM published_room ORDER BY published_ts LIMIT 5000) p
+CROSS JOIN LATERAL (SELECT room_nid FROM room WHERE room_id = p.room_id OFFSET 0) r
 CROSS JOIN LATERAL (SELECT count(*) AS joined FROM membership WHERE room_nid = r.room_nid AND membership = 'join') m
 CROSS JOIN LATERAL (
     SELECT (array_agg(e.json) FILTER (WHERE c.type = 'm.room.create'))[1] AS create_json,

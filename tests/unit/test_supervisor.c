@@ -1,0 +1,265 @@
+/* The supervisor as a real process with a real private PostgreSQL; its workers are this program, started under their names, which
+ * then only speaks the control protocol. Things are broken on purpose: workers, PostgreSQL and the supervisor get kill -9. */
+#include "lib/base/clock.h"
+#include "lib/kit/control.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { PATIENCE_MS = 60000 };
+
+static struct arena *arena;
+static char folder[] = "/tmp/myelin_test.XXXXXX";
+static const char *program;
+static pid_t supervisor;
+
+/* ---- the scripted worker */
+
+static struct control *control;
+
+static void drain(void *context)
+{
+    control_drained(control);
+}
+
+static int worker_main(void)
+{
+    static const struct control_events events = {.drain = drain};
+    uint64_t instance;
+    if (!(control = control_attach(CONTROL_DESCRIPTOR, &events)) || getrandom(&instance, sizeof instance, 0) < 0)
+        return 1;
+    control_ready(control, instance | 1, "ipc:///nowhere", "");
+    for (;;)
+        pause();
+}
+
+/* ---- helpers */
+
+static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int shell(const char *format, ...)
+{
+    char command[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    fflush(NULL);
+    int status = system(command);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void up(void)
+{
+    char log[256], *arguments[] = {(char *)(uintptr_t)program,
+                                   "up",
+                                   "--quiet",
+                                   "--data",
+                                   (char *)(uintptr_t)arena_printf(arena, "%s/data", folder).at,
+                                   "--schema",
+                                   MYELIN_SOURCE_DIR "/schema",
+                                   "--server-name",
+                                   "test.example",
+                                   "--set",
+                                   "replicas.rooms=2",
+                                   NULL};
+    snprintf(log, sizeof log, "%s/log", folder);
+    fflush(NULL);
+    supervisor = fork();
+    if (supervisor == 0) {
+        if (!freopen(log, "a", stderr))
+            _exit(1);
+        execv(program, arguments);
+        _exit(127);
+    }
+    assert_true(supervisor > 0);
+}
+
+/* The process's row of `myelin status` when it is ready; pid 0 when it is not. */
+static pid_t ready_pid(const char *kind)
+{
+    char line[512], name[64], third[64], fourth[64], fifth[64];
+    pid_t found = 0;
+    FILE *pipe = popen(arena_printf(arena, "%s status --data %s/data 2>/dev/null", program, folder).at, "re");
+    assert_non_null(pipe);
+    while (fgets(line, sizeof line, pipe)) {
+        int pid, number;
+        if (sscanf(line, "%63s %d %d %63s %63s", name, &number, &pid, fourth, fifth) == 5 && strcmp(name, kind) == 0 &&
+            strcmp(fifth, "ready") == 0)
+            found = pid;
+        else if (sscanf(line, "%63s %d %63s %63s", name, &pid, third, fourth) == 4 && strcmp(name, kind) == 0 &&
+                 strcmp(fourth, "ready") == 0)
+            found = pid;
+    }
+    pclose(pipe);
+    return found;
+}
+
+static pid_t await_ready(const char *kind, pid_t besides)
+{
+    for (int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS; clock_monotonic_ms() < until_ms; usleep(20000)) {
+        pid_t pid = ready_pid(kind);
+        if (pid && pid != besides)
+            return pid;
+    }
+    shell("tail -n 20 %s/log %s/data/postgres.log", folder, folder);
+    fail_msg("%s is not ready", kind);
+    return 0;
+}
+
+static bool answers_database(void)
+{
+    return shell("%s status --data %s/data 2>/dev/null | grep -q 'database answers'", program, folder) == 0;
+}
+
+/* We are the reaper of all that the killed supervisor leaves: when nobody is left, everything has ended. */
+static void await_everyone_gone(void)
+{
+    for (int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS; clock_monotonic_ms() < until_ms; usleep(10000))
+        if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
+            return;
+    fail_msg("a process outlived the supervisor");
+}
+
+static unsigned mode_of(const char *file)
+{
+    struct stat facts;
+    assert_int_equal(stat(arena_printf(arena, "%s/data/%s", folder, file).at, &facts), 0);
+    return facts.st_mode & 0777;
+}
+
+/* ---- tests, in order */
+
+static void test_first_start(void **state)
+{
+    up();
+    await_ready("rooms", 0);
+    await_ready("signing", 0);
+    assert_true(await_ready("postgres", 0) > 0);
+    assert_int_equal(mode_of("signing.key"), 0600);
+    assert_int_equal(mode_of("tls.key"), 0600);
+    assert_int_equal(mode_of("."), 0700);
+    assert_int_equal(shell("grep -q '^server_name: \"test.example\"$' %s/data/config.yaml", folder), 0);
+    assert_int_equal(shell("grep -qE '^ed25519 a_[a-zA-Z]{4} [A-Za-z0-9+/]{43}$' %s/data/signing.key", folder), 0);
+    assert_int_equal(shell("openssl x509 -in %s/data/tls.crt -noout -checkhost test.example | grep -q 'does match'", folder), 0);
+    assert_int_equal(shell("test $(%s worker list --data %s/data | grep -c '^rooms') = 2", program, folder), 0);
+}
+
+static void test_second_supervisor_is_refused(void **state)
+{
+    assert_int_equal(shell("%s up --data %s/data --schema " MYELIN_SOURCE_DIR "/schema 2>%s/second", program, folder, folder), 1);
+    assert_int_equal(shell("grep -q 'is in use by process %d' %s/second", (int)supervisor, folder), 0);
+}
+
+static void test_killed_worker_returns(void **state)
+{
+    pid_t before = await_ready("signing", 0);
+    kill(before, SIGKILL);
+    await_ready("signing", before);
+}
+
+static void test_worker_is_replaced(void **state)
+{
+    pid_t before = await_ready("signing", 0);
+    assert_int_equal(shell("%s worker drain signing --data %s/data >/dev/null", program, folder), 0);
+    await_ready("signing", before);
+    assert_int_equal(shell("%s worker drain nobody --data %s/data 2>/dev/null", program, folder), 1);
+}
+
+static void test_killed_postgres_returns(void **state)
+{
+    pid_t before = await_ready("postgres", 0);
+    kill(before, SIGKILL);
+    await_ready("postgres", before);
+    int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS;
+    while (!answers_database() && clock_monotonic_ms() < until_ms)
+        usleep(20000);
+    assert_true(answers_database());
+}
+
+static void test_nothing_outlives_the_supervisor(void **state)
+{
+    kill(supervisor, SIGKILL);
+    await_everyone_gone();
+}
+
+static void test_crashed_folder_recovers(void **state)
+{
+    up();
+    await_ready("rooms", 0);
+    pid_t postgres = await_ready("postgres", 0);
+    kill(postgres, SIGKILL);
+    kill(supervisor, SIGKILL);
+    await_everyone_gone();
+    up();
+    await_ready("rooms", 0);
+}
+
+static void test_name_cannot_change(void **state)
+{
+    int status;
+    kill(supervisor, SIGTERM);
+    assert_int_equal(waitpid(supervisor, &status, 0), supervisor);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_everyone_gone();
+    assert_int_equal(shell("%s up --data %s/data --schema " MYELIN_SOURCE_DIR "/schema --server-name other.example 2>%s/other",
+                           program, folder, folder),
+                     1);
+    assert_int_equal(shell("grep -q 'belongs to the server test.example' %s/other", folder), 0);
+    await_everyone_gone();
+}
+
+static bool copy_programs(void)
+{
+    char self[4096];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    if (!slash || !mkdtemp(folder))
+        return false;
+    chmod(folder, 0755);
+    program = arena_printf(arena, "%s/myelin", folder).at;
+    return shell("cp '%.*s/../myelin' %s && cp '%s' %s/myelin-rooms && ln %s/myelin-rooms %s/myelin-signing", (int)(slash - self),
+                 self, program, self, folder, folder, folder) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = strrchr(argv[0], '/');
+    if (strncmp(name ? name + 1 : argv[0], "myelin-", 7) == 0)
+        return worker_main();
+    arena = arena_create(16 * 1024 * 1024);
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    if (!copy_programs()) {
+        fprintf(stderr, "the program myelin is not built beside this test: build everything first\n");
+        return 1;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_start),
+        cmocka_unit_test(test_second_supervisor_is_refused),
+        cmocka_unit_test(test_killed_worker_returns),
+        cmocka_unit_test(test_worker_is_replaced),
+        cmocka_unit_test(test_killed_postgres_returns),
+        cmocka_unit_test(test_nothing_outlives_the_supervisor),
+        cmocka_unit_test(test_crashed_folder_recovers),
+        cmocka_unit_test(test_name_cannot_change),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (supervisor > 0)
+        kill(supervisor, SIGTERM);
+    await_everyone_gone();
+    if (!failed)
+        shell("rm -rf %s", folder);
+    arena_destroy(&arena);
+    return failed;
+}

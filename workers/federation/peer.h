@@ -1,0 +1,16 @@
+/* Asking one server something: a signed request, its JSON answer. */
+#ifndef MYELIN_FEDERATION_PEER_H
+#define MYELIN_FEDERATION_PEER_H
+
+#include "lib/kit/call.h"
+
+struct peer_answer {
+    int64_t status;
+    struct slice body;
+    const struct json *json; /* NULL when it is no JSON */
+};
+/* OK for a 200 with JSON. PEER: not reached. PEER_REFUSED: any other status; answer is filled. */
+enum fault peer_ask(struct call *call, struct slice server, const char *method, struct slice uri, struct slice content,
+                    struct peer_answer *answer);
+
+#endif
