@@ -9,10 +9,10 @@ enum { DNS_ADDRESSES_MAX = 16, DNS_SRV_MAX = 32 };
 
 enum dns_status {
     DNS_FOUND,
-    DNS_NO_NAME,  /* NXDOMAIN: the name does not exist */
-    DNS_NO_DATA,  /* it does, without such records */
-    DNS_FAILED,   /* SERVFAIL, REFUSED, nonsense: nobody knows */
-    DNS_TIMEOUT,  /* no answer in time */
+    DNS_NO_NAME, /* NXDOMAIN: the name does not exist */
+    DNS_NO_DATA, /* it does, without such records */
+    DNS_FAILED,  /* SERVFAIL, REFUSED, nonsense: nobody knows */
+    DNS_TIMEOUT, /* no answer in time */
     DNS_STATUSES
 };
 enum dns_type { DNS_A = 1, DNS_AAAA = 28, DNS_SRV = 33 };
@@ -27,7 +27,7 @@ struct dns_question {
     enum dns_type type;
     /* the answer */
     enum dns_status status;
-    int64_t ttl_s; /* the smallest of the records and of the CNAMEs on the way; 0 unless found */
+    int64_t ttl_s;           /* the smallest of the records and of the CNAMEs on the way; 0 unless found */
     struct slices addresses; /* numeric */
     const struct dns_srv *services;
     size_t service_count;
@@ -37,10 +37,12 @@ struct dns;
 struct dns *dns_create(const char *server /* "address:port"; "": as /etc/resolv.conf says */);
 void dns_destroy(struct dns **dns);
 /* Asks all at once and waits for all. Answers are in the arena. */
-void dns_ask(struct dns *dns, struct arena *arena, struct dns_question *questions, size_t count, int64_t deadline_ms /* monotonic */);
+void dns_ask(struct dns *dns, struct arena *arena, struct dns_question *questions, size_t count,
+             int64_t deadline_ms /* monotonic */);
 const char *dns_status_name(enum dns_status status); /* "nxdomain", … */
 
-/* dns_wire.c: from a whole DNS message to the answer. NO_DATA when there are no records of the type, FAILED when it is malformed. */
+/* dns_wire.c: from a whole DNS message to the answer. NO_DATA when there are no records of the type, FAILED when it is malformed.
+ */
 void dns_answer_read(struct arena *arena, struct slice message, struct dns_question *question);
 
 #endif

@@ -1,5 +1,5 @@
-/* Answers as they come from the wire. By hand, because c-ares 1.18 has no TTLs for SRV; the names on the way are followed like a resolver
- * does: records count only when their owner is the name asked for or at the end of its chain of CNAMEs. */
+/* Answers as they come from the wire. By hand, because c-ares 1.18 has no TTLs for SRV; the names on the way are followed like a
+ * resolver does: records count only when their owner is the name asked for or at the end of its chain of CNAMEs. */
 #include "workers/discovery/dns.h"
 
 #include <ares.h>
@@ -156,7 +156,8 @@ void dns_answer_read(struct arena *arena, struct slice message, struct dns_quest
     for (size_t i = 0; i < count; i++) {
         if (records[i].type != question->type || records[i].class != CLASS_IN || !same_name(records[i].owner, name))
             continue;
-        if (!(question->type == DNS_SRV ? add_service(&reader, &records[i], question) : add_address(&reader, &records[i], question)))
+        if (!(question->type == DNS_SRV ? add_service(&reader, &records[i], question)
+                                        : add_address(&reader, &records[i], question)))
             return;
         take_ttl(question, &records[i], &seen);
         found++;

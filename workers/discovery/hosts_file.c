@@ -1,5 +1,5 @@
-/* The file is kept in memory as it is and searched by line: it is small (what is not is cut off with a warning), and the search costs
- * less than any DNS question. Containers get their neighbours' names from it, tests pin names in it. */
+/* The file is kept in memory as it is and searched by line: it is small (what is not is cut off with a warning), and the search
+ * costs less than any DNS question. Containers get their neighbours' names from it, tests pin names in it. */
 #include "workers/discovery/hosts_file.h"
 
 #include "lib/base/ensure.h"

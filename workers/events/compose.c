@@ -168,7 +168,7 @@ enum fault compose(struct room_write *write, const struct event_draft *drafts, s
 }
 
 enum fault compose_one(struct call *call, struct hot_room *room, const struct event_draft *draft, bool template_only,
-                       struct slice *json, struct slice *event_id, const char **why)
+                       bool authorise, struct slice *json, struct slice *event_id, const char **why)
 {
     struct room_write write;
     struct composed composed;

@@ -13,6 +13,6 @@ enum fault compose(struct room_write *write, const struct event_draft *drafts, s
 /* Only builds: the event of one draft on the current state, authorised and signed, or (template_only) its unsigned template, then
  * authorised only when asked. */
 enum fault compose_one(struct call *call, struct hot_room *room, const struct event_draft *draft, bool template_only,
-                       struct slice *json, struct slice *event_id, const char **why);
+                       bool authorise, struct slice *json, struct slice *event_id, const char **why);
 
 #endif
