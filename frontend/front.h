@@ -21,7 +21,7 @@ enum {
     LINK_UP_MS = 1000,         /* a new link that is not up by then counts as down */
     LOSSES_MAX = 3,            /* workers that may die over one request before we stop offering it */
     WAITING_MAX = 20000,       /* requests without a worker, per thread */
-    DRAIN_MS = 4000,           /* what is not answered by then is answered 503 */
+    DRAIN_MS = 3500,           /* what is not answered by then is answered 503 */
 };
 
 struct front {
@@ -46,8 +46,9 @@ struct loop {
     pthread_t thread;
     h2o_evloop_t *events;
     h2o_context_t context;
-    _Atomic unsigned mail;           /* bits of enum loop_message; h2o's own mailbox hides its locks from thread sanitizers */
-    int mail_descriptor;             /* eventfd */
+    _Atomic unsigned mail; /* bits of enum loop_message; h2o's own mailbox hides its locks from thread sanitizers */
+    int mail_descriptor;   /* eventfd */
+    h2o_socket_t *mailbox;
     const struct settings *settings; /* the newest */
     struct networks *trusted;        /* proxies */
     const struct peers *peers;

@@ -11,12 +11,13 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "proto/pack.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <msgpack.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <zmq.h>
 
 enum {
@@ -43,21 +44,19 @@ bool link_send(struct link *link, const struct wire_message *message)
 /* The worker learns who is at the other end: [major, minor, kind, instance, software version]. */
 static void send_hello(struct link *link)
 {
+    struct arena *arena = arena_create(64 * 1024);
     struct wire_message hello = {
         .header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = RANK_frontend}};
-    msgpack_sbuffer buffer;
-    msgpack_packer packer;
-    msgpack_sbuffer_init(&buffer);
-    msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
-    msgpack_pack_array(&packer, 5);
-    msgpack_pack_int(&packer, WIRE_MAJOR);
-    msgpack_pack_int(&packer, WIRE_MINOR);
-    msgpack_pack_int(&packer, SERVICE_frontend);
-    msgpack_pack_uint64(&packer, link->loop->front->instance);
-    msgpack_pack_str_with_body(&packer, MYELIN_VERSION, strlen(MYELIN_VERSION));
-    hello.body.head = slice_of(buffer.data, buffer.size);
+    struct strbuf head = strbuf_in(arena);
+    pack_array(&head, 5);
+    pack_i64(&head, WIRE_MAJOR);
+    pack_i64(&head, WIRE_MINOR);
+    pack_slice(&head, slice_from_cstr(service_facts(SERVICE_frontend)->name));
+    pack_slice(&head, arena_printf(arena, "%016llx", (unsigned long long)link->loop->front->instance));
+    pack_slice(&head, slice_from_cstr(MYELIN_VERSION));
+    hello.body.head = strbuf_slice(&head);
     link_send(link, &hello);
-    msgpack_sbuffer_destroy(&buffer);
+    arena_destroy(&arena);
 }
 
 /* Its answer. A worker of another major version is of no use: it is left alone until it leaves the registry. */
@@ -165,19 +164,29 @@ static h2o_socket_t *watch_zmq(struct link *link, void *socket, h2o_socket_cb ca
     return events;
 }
 
+/* A worker of this machine that listens on tcp:// for others has an ipc:// socket too, which costs no CURVE (lib/kit/link.c). */
+static void nearest_endpoint(const struct loop *loop, const struct peer *peer, char out[256])
+{
+    int len = snprintf(out, 256, "ipc://%s/run/%s-%016llx.sock", loop->settings->data_folder ? loop->settings->data_folder : "",
+                       service_facts(peer->kind)->name, (unsigned long long)peer->instance);
+    if (strncmp(peer->endpoint, "tcp://", 6) != 0 || len < 0 || len >= 256 || access(out + strlen("ipc://"), F_OK) != 0)
+        snprintf(out, 256, "%s", peer->endpoint);
+}
+
 static bool link_connect(struct link *link, const struct peer *peer)
 {
     struct loop *loop = link->loop;
+    char endpoint[256];
+    nearest_endpoint(loop, peer, endpoint);
     char monitored[64];
     snprintf(monitored, sizeof monitored, "inproc://monitor-%p", (void *)link);
     int linger = 0;
     link->socket = zmq_socket(loop->front->zmq, ZMQ_DEALER);
     link->monitor = zmq_socket(loop->front->zmq, ZMQ_PAIR);
-    return link->socket && link->monitor &&
-           wire_secure_socket(loop->front->zmq, link->socket, loop->settings, peer->endpoint, false) &&
+    return link->socket && link->monitor && wire_secure_socket(loop->front->zmq, link->socket, loop->settings, endpoint, false) &&
            zmq_setsockopt(link->monitor, ZMQ_LINGER, &linger, sizeof linger) == 0 &&
            zmq_socket_monitor(link->socket, monitored, MONITORED) == 0 && zmq_connect(link->monitor, monitored) == 0 &&
-           zmq_connect(link->socket, peer->endpoint) == 0;
+           zmq_connect(link->socket, endpoint) == 0;
 }
 
 static void link_free(struct link *link)

@@ -142,9 +142,9 @@ static void mailbox_open(struct loop *loop)
 {
     loop->mail_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ensure(loop->mail_descriptor >= 0);
-    h2o_socket_t *socket = h2o_evloop_socket_create(loop->events, loop->mail_descriptor, H2O_SOCKET_FLAG_DONT_READ);
-    socket->data = loop;
-    h2o_socket_read_start(socket, on_mail);
+    loop->mailbox = h2o_evloop_socket_create(loop->events, loop->mail_descriptor, H2O_SOCKET_FLAG_DONT_READ);
+    loop->mailbox->data = loop;
+    h2o_socket_read_start(loop->mailbox, on_mail);
 }
 
 /* ---- from start to end */

@@ -138,7 +138,7 @@ static int on_request(h2o_handler_t *self, h2o_req_t *req)
     if (exchange->client->doomed) {
         reply_abandoned(exchange);
     } else if ((ambiguous = guards_framing_error(req))) {
-        log_event(LOG_INFO, "request refused", LOG_CSTR("why", ambiguous), LOG_CSTR("address", exchange->address.text));
+        log_event(LOG_DEBUG, "request refused", LOG_CSTR("why", ambiguous), LOG_CSTR("address", exchange->address.text));
         req->http1_is_persistent = 0; /* where the next request begins is not known */
         reply_fault(exchange, FAULT_UNKNOWN, 0);
     } else if (slice_eq(exchange->inquiry.method, SLICE("OPTIONS")) && exchange->is_cors) {

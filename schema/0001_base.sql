@@ -320,26 +320,34 @@ CREATE TABLE server_key (
 -- ---------------------------------------------------------------- sender
 CREATE TABLE sender_slot (                  -- 64 rows at most: how far each slot has handed local events to its destinations
     slot            integer PRIMARY KEY,
+    owner           bigint NOT NULL DEFAULT 0,              -- the worker (instance) that took it last: fences off one that lost it unawares
     distributed_pos xid8 NOT NULL           -- each local event below it was delivered, or its destination has owed_pos
 );
-CREATE TABLE destination (
+CREATE TABLE destination (                  -- servers that fail or are owed something; the row goes when all is well
     server          text COLLATE "C" PRIMARY KEY,
+    slot            integer NOT NULL,
     owed_pos        xid8,                   -- local events from it on are still owed (back-off); NULL: none
     failing_since_ts bigint NOT NULL DEFAULT 0,
-    retry_ts        bigint NOT NULL DEFAULT 0,              -- not before
+    retry_ts        bigint NOT NULL DEFAULT 0,              -- not before; 0 with a back-off: it talked to us, try now
     backoff_ms      bigint NOT NULL DEFAULT 0
 );
-CREATE INDEX destination_retry ON destination (retry_ts) WHERE backoff_ms > 0;
+CREATE INDEX destination_slot ON destination (slot);
+CREATE INDEX destination_woken ON destination (slot) WHERE retry_ts = 0 AND backoff_ms > 0;
 CREATE TABLE outgoing_edu (
     edu_nid         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     server          text COLLATE "C" NOT NULL,
+    slot            integer NOT NULL,
+    priority        integer NOT NULL,       -- enum edu_priority in workers/sender/edu_queue.h: lowest first
     type            text COLLATE "C" NOT NULL,
     coalesce_key    text COLLATE "C",       -- a newer one replaces an unsent older one
     content         bytea NOT NULL,
     created_ts      bigint NOT NULL
 );
-CREATE INDEX outgoing_edu_server ON outgoing_edu (server, edu_nid);
+CREATE INDEX outgoing_edu_server ON outgoing_edu (server, priority, edu_nid);
+CREATE INDEX outgoing_edu_slot ON outgoing_edu (slot, server);
+CREATE INDEX outgoing_edu_created ON outgoing_edu (created_ts);
 CREATE UNIQUE INDEX outgoing_edu_coalesce ON outgoing_edu (server, type, coalesce_key) WHERE coalesce_key IS NOT NULL;
+CREATE INDEX event_destination_server ON event_destination (server, event_nid);  -- what a server is owed: workers/sender/queries.sql
 
 -- ---------------------------------------------------------------- views (read by every kind)
 CREATE VIEW event_full AS                   -- struct event_row of lib/store/event_row.h

@@ -163,6 +163,8 @@ void supervisor_prepare(struct supervisor *supervisor, struct arena *arena, cons
         fleet_init(&supervisor->fleet, arena, &supervisor->settings, supervisor->folder.path, options->only);
     }
     open_database(supervisor);
+    if (run)
+        fleet_settings_changed(&supervisor->fleet); /* the database's address is known only now */
 }
 
 int supervisor_close(struct supervisor *supervisor)

@@ -37,7 +37,7 @@ struct call {
 };
 
 /* ---- what the request says */
-struct slice call_param(const struct call *call, const char *name);             /* path parameter, decoded */
+struct slice call_param(const struct call *call, const char *name);             /* path parameter, decoded; absent when the route has none of that name */
 struct slice call_query(const struct call *call, const char *name);             /* query parameter, decoded; absent if none */
 struct slices call_query_all(const struct call *call, const char *name);        /* repeated ones: ver, server_name, via */
 bool call_query_i64(const struct call *call, const char *name, int64_t *out);   /* false: present and not a number; absent leaves *out */

@@ -65,7 +65,7 @@ struct event_draft {
     /* Versions 1 and 2 only, may be left empty: base64 reference hashes of prev_events and auth_events, in their order. */
     struct slices prev_hashes, auth_hashes;
 };
-/* Builds the JSON object with hashes but without signatures: canonical bytes. room_id absent for a v12 create event.
+/* Builds the JSON object with hashes and empty signatures: canonical bytes. room_id absent for a v12 create event.
  * Versions 1 and 2: chooses the event_id. Absent when content is not JSON that the version allows. */
 struct slice event_build(struct arena *arena, const struct room_version *version, const struct event_draft *draft,
                          struct slice room_id, int64_t depth, struct slices prev_events, struct slices auth_events);

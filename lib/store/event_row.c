@@ -102,7 +102,8 @@ static int by_nid(const void *left, const void *right)
 
 void event_rows_sort(struct event_rows *rows)
 {
-    qsort(rows->at, rows->count, sizeof *rows->at, by_nid);
+    if (rows->count > 1)
+        qsort(rows->at, rows->count, sizeof *rows->at, by_nid);
 }
 
 const struct event_row *event_rows_find(const struct event_rows *rows, int64_t event_nid)

@@ -1,9 +1,10 @@
-/* Real worker processes with a scripted supervisor and a scripted caller: the test forks a child that runs worker_main of a made-up
- * kind, plays the supervisor on its control channel, and calls it over the bus as a frontend would. */
+/* Real worker processes with a scripted supervisor and a scripted caller: the test program starts itself again as a worker of a
+ * made-up kind (scripted_main), plays the supervisor on its control channel, and calls it over the bus as a frontend would. */
 #ifndef MYELIN_TESTS_SCRIPTED_H
 #define MYELIN_TESTS_SCRIPTED_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -77,6 +78,15 @@ static inline void copy_out(char *out, size_t size, struct slice text)
     snprintf(out, size, "%.*s", PRI(text));
 }
 
+/* First in main: in a child it becomes the worker. */
+static inline void scripted_main(int argc, char **argv, const struct worker_kind *const *kinds, size_t count)
+{
+    for (size_t i = 0; argc == 3 && strcmp(argv[1], "--actor") == 0 && i < count; i++) {
+        if (strcmp(argv[2], service_facts(kinds[i]->service)->name) == 0)
+            exit(worker_main(kinds[i], 0, NULL));
+    }
+}
+
 /* Starts a worker and gives it no peers yet. */
 static inline struct actor actor_start(struct stage *stage, const struct worker_kind *kind)
 {
@@ -88,10 +98,12 @@ static inline struct actor actor_start(struct stage *stage, const struct worker_
     assert_true(actor.pid >= 0);
     if (actor.pid == 0) {
         close(pair[0]);
-        dup2(pair[1], CONTROL_DESCRIPTOR);
-        if (pair[1] != CONTROL_DESCRIPTOR)
-            close(pair[1]);
-        _exit(worker_main(kind, 0, NULL)); /* not exit: the test's own memory is not the child's to be checked */
+        if (pair[1] == CONTROL_DESCRIPTOR)
+            fcntl(pair[1], F_SETFD, 0);
+        else
+            dup2(pair[1], CONTROL_DESCRIPTOR);
+        execl("/proc/self/exe", "worker", "--actor", actor.kind, (char *)NULL);
+        _exit(127);
     }
     close(pair[1]);
     struct json_writer w = json_writer_in(stage->arena);

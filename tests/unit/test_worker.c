@@ -342,8 +342,10 @@ static void round_trips(void **state)
     zmq_close(direct);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    const struct worker_kind *const kinds[] = {&callee, &caller};
+    scripted_main(argc, argv, kinds, 2);
     const struct CMUnitTest tests[] = {
 #define PLAY(f) cmocka_unit_test_setup_teardown(f, open_play, close_play)
         PLAY(a_call_passes_two_workers),

@@ -19,7 +19,8 @@ static void *copy_bytes(const void *bytes, size_t size)
 {
     void *copy = malloc(size ? size : 1);
     ensure(copy);
-    memcpy(copy, bytes, size);
+    if (size)
+        memcpy(copy, bytes, size);
     return copy;
 }
 

@@ -22,8 +22,8 @@ struct key_answer {
     struct slice json; /* canonical, with all its signatures: what a notary passes on */
 };
 
-/* Of `server` and nobody else, signed by at least one of its verify_keys, and every signature of these right. Keys of algorithms other
- * than ed25519 are left out. False: *why (static) says what is wrong with it. */
+/* Of `server` and nobody else, signed by at least one of its verify_keys, and every signature of these right. Keys of algorithms
+ * other than ed25519 are left out. False: *why (static) says what is wrong with it. */
 bool key_answer_read(struct arena *arena, struct slice text, struct slice server, int64_t now_ms, struct key_answer *out,
                      const char **why);
 /* The same for a value that is parsed already (JSON_CANONICAL). */

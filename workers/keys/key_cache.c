@@ -27,8 +27,9 @@ static struct metric *hits, *misses, *loads_failed;
 static void release(void *object)
 {
     struct held *held = object;
+    struct arena *arena = held->arena; /* what is held lives in it itself */
     if (atomic_fetch_sub(&held->references, 1) == 1)
-        arena_destroy(&held->arena); /* holds itself */
+        arena_destroy(&arena);
 }
 
 static int64_t cache_bytes(void *context)
@@ -48,11 +49,6 @@ void key_cache_start(void)
     metric_read_by(metric_gauge("myelin_keys_cache_bytes", "Server keys in memory", NULL), cache_bytes, NULL);
 }
 
-static struct slice copy(struct arena *arena, struct slice text)
-{
-    return arena_copy(arena, text);
-}
-
 /* A copy of the record in memory of its own, put into the cache. The call keeps a reference. */
 static const struct key_record *keep(struct call *call, struct slice server, const struct key_record *record)
 {
@@ -61,13 +57,13 @@ static const struct key_record *keep(struct call *call, struct slice server, con
     struct verify_key *keys = arena_new_array(arena, record->count, struct verify_key);
     for (size_t i = 0; i < record->count; i++) {
         keys[i] = record->keys[i];
-        keys[i].key_id = copy(arena, keys[i].key_id);
-        keys[i].public_key = copy(arena, keys[i].public_key);
+        keys[i].key_id = arena_copy(arena, keys[i].key_id);
+        keys[i].public_key = arena_copy(arena, keys[i].public_key);
     }
     held->arena = arena;
     held->record = *record;
     held->record.keys = keys;
-    held->record.answer = copy(arena, record->answer);
+    held->record.answer = arena_copy(arena, record->answer);
     atomic_init(&held->references, 2); /* the cache's and the call's */
     size_t cost = arena_used(arena) + sizeof *held;
     arena_defer(call->arena, release, held);
@@ -146,7 +142,8 @@ static void store(struct call *call, const struct key_answer *answer)
     }
     struct db_batch *batch = call_batch(call);
     q_server_keys_store(batch, answer->server, (struct slices){key_ids, answer->count}, (struct slices){public_keys, answer->count},
-                        (struct i64s){valid_until_ts, answer->count}, (struct i64s){old, answer->count}, answer->fetched_ts, answer->json);
+                        (struct i64s){valid_until_ts, answer->count}, (struct i64s){old, answer->count}, answer->fetched_ts,
+                        answer->json);
     enum fault fault = db_run(batch);
     if (fault)
         note_failure(fault);
