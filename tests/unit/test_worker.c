@@ -308,6 +308,40 @@ static void draining_finishes_first(void **state)
     play->callee.pid = 0;
 }
 
+/* Two machines, played by two data folders: tcp with CURVE. With another secret there is no way in. */
+static void machines_talk_over_curve(void **state)
+{
+    struct play *play = *state;
+    struct stage here, there;
+    stage_open(&here, "bus_listen=127.0.0.1\ncluster_secret=one secret\n");
+    stage_open(&there, "bus_listen=127.0.0.1\ncluster_secret=one secret\n");
+    struct actor far = actor_start(&there, &callee), near = actor_start(&here, &caller);
+    there.lines = "bus_listen=127.0.0.1\ncluster_secret=a guess\n";
+    struct actor stranger = actor_start(&there, &caller);
+    assert_memory_equal(far.endpoint, "tcp://127.0.0.1:", 16);
+    struct actor *actors[] = {&far, &near, &stranger};
+    introduce(&here, actors, 3);
+    struct actor local; /* each is also reached on its own machine, without CURVE */
+    for (int i = 0; i < 2; i++) {
+        const struct stage *stage = i ? &there : &here;
+        local = i ? stranger : near;
+        snprintf(local.endpoint, sizeof local.endpoint, "ipc://%s/run/sender-%s.sock", stage->folder, local.instance);
+        void *socket = dial(&play->stage, &local);
+        struct fetch_request request = {.destination = SLICE("lane"), .uri = SLICE("echo:far"), .timeout_ms = 3000};
+        struct fetch_reply reply = {0};
+        /* The secret is compared before anything is said, so the stranger's calls go nowhere. */
+        uint64_t sent = send_request(&play->stage, socket, MESSAGE_fetch, SLICE_ABSENT, 20000, &request);
+        assert_int_equal(receive_reply(&play->stage, socket, MESSAGE_fetch, sent, &reply, NULL), i ? FAULT_UNAVAILABLE : FAULT_OK);
+        assert_true(i || slice_eq(reply.body, SLICE("far")));
+        zmq_close(socket);
+    }
+    actor_drain(&here, &near);
+    actor_drain(&there, &stranger);
+    actor_drain(&there, &far);
+    stage_close(&here);
+    stage_close(&there);
+}
+
 /* Prints, asserts nothing: numbers belong to the machine. */
 static void round_trips(void **state)
 {
@@ -361,6 +395,7 @@ int main(int argc, char **argv)
         PLAY(malformed_messages_are_dropped),
         PLAY(another_major_version_is_told),
         PLAY(draining_finishes_first),
+        PLAY(machines_talk_over_curve),
         PLAY(round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

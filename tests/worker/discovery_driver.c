@@ -1,11 +1,8 @@
-/* Discovery's steps without the worker around them, for test_discovery.py: settings as arguments (key=value, and hosts=PATH), commands on stdin, one JSON
- * object per command on stdout.
- *   resolve NAME [refresh] [timeout_ms]
- *   fetch [authority-less]        GET /version where the last answer says, addresses in order
- *   clock MS                      the caches' clock goes on
- *   together N NAME               N threads resolve the name at once
- *   bench COUNT THREADS PATTERN   look-ups per second; %d in the pattern is the number
- *   bench-fetch COUNT             of the last answer, one connection */
+/* Discovery's steps without the worker around them, for test_discovery.py: settings as arguments (key=value, and hosts=PATH),
+ * commands on stdin, one JSON object per command on stdout. resolve NAME [refresh] [timeout_ms] fetch [authority-less]        GET
+ * /version where the last answer says, addresses in order clock MS                      the caches' clock goes on together N NAME
+ * N threads resolve the name at once bench COUNT THREADS PATTERN   look-ups per second; %d in the pattern is the number bench-fetch
+ * COUNT             of the last answer, one connection */
 #include "lib/base/clock.h"
 #include "lib/base/json.h"
 #include "lib/base/log.h"
@@ -193,8 +190,8 @@ int main(int argc, char **argv)
         return 1;
     }
     http = http_client_create(&settings);
-    discovery =
-        discovery_create(&(struct discovery_options){.settings = &settings, .http = http, .hosts_path = hosts_path, .wall_ms = wall_ms});
+    discovery = discovery_create(
+        &(struct discovery_options){.settings = &settings, .http = http, .hosts_path = hosts_path, .wall_ms = wall_ms});
     while (fgets(line, sizeof line, stdin))
         run(line);
     arena_destroy(&kept);

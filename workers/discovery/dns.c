@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 enum { SPARE_MAX = 8, TRY_TIMEOUT_MS = 1500, TRIES = 2, EDNS_BYTES = 1232, CLASS_IN = 1, QUESTIONS_MAX = 64 };
+enum { SOCKETS_MAX = ARES_GETSOCK_MAXNUM - 1 }; /* c-ares' macro for the last one shifts into the sign bit */
 static const char resolv_conf[] = "/etc/resolv.conf";
 
 struct dns {
@@ -167,16 +168,16 @@ static bool all_done(const struct inquiry *inquiries, size_t count)
 static void wait_for(ares_channel channel, const struct inquiry *inquiries, size_t count, int64_t deadline_ms)
 {
     while (!all_done(inquiries, count)) {
-        ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
-        struct pollfd polls[ARES_GETSOCK_MAXNUM];
+        ares_socket_t sockets[SOCKETS_MAX];
+        struct pollfd polls[SOCKETS_MAX];
         nfds_t used = 0;
-        int ready = ares_getsock(channel, sockets, ARES_GETSOCK_MAXNUM);
+        int ready = ares_getsock(channel, sockets, SOCKETS_MAX);
         int64_t left_ms = deadline_ms - clock_monotonic_ms();
         if (left_ms <= 0) {
             ares_cancel(channel);
             return;
         }
-        for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+        for (int i = 0; i < SOCKETS_MAX; i++) {
             short events =
                 (short)((ARES_GETSOCK_READABLE(ready, i) ? POLLIN : 0) | (ARES_GETSOCK_WRITABLE(ready, i) ? POLLOUT : 0));
             if (events)
