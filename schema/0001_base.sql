@@ -126,10 +126,19 @@ CREATE TABLE key_signature (                -- made by users on devices and mast
 CREATE TABLE device_list (                  -- one row per user whose devices we follow: when they last changed
     user_id         text COLLATE "C" PRIMARY KEY,
     stream_id       bigint NOT NULL DEFAULT 1,              -- of m.device_list_update, for our users
-    is_stale        boolean NOT NULL DEFAULT false,         -- remote: an update was missed; ask again before use
+    is_stale        boolean NOT NULL DEFAULT false,         -- remote: something changed since it was cached; ask again before use
+    cached_pos      xid8,                   -- remote: when device_key and cross_signing_key were filled; NULL: never
     pos             xid8 NOT NULL DEFAULT pg_current_xact_id()
 );
 CREATE INDEX device_list_pos ON device_list (pos);
+CREATE TABLE device_list_pending (          -- changes of our users that other servers were not told of yet: an outbox
+    user_id         text COLLATE "C" NOT NULL,
+    device_id       text COLLATE "C" NOT NULL,              -- '' stands for the cross-signing keys
+    stream_id       bigint NOT NULL,        -- of m.device_list_update
+    created_ts      bigint NOT NULL,
+    PRIMARY KEY (user_id, device_id)
+);
+CREATE INDEX device_list_pending_ts ON device_list_pending (created_ts);
 CREATE TABLE to_device (
     user_id         text COLLATE "C" NOT NULL,
     device_id       text COLLATE "C" NOT NULL,
@@ -149,12 +158,15 @@ CREATE TABLE registration_nonce (           -- of the shared-secret route
     nonce           text COLLATE "C" PRIMARY KEY,
     created_ts      bigint NOT NULL
 );
+CREATE INDEX registration_nonce_ts ON registration_nonce (created_ts);
 CREATE TABLE ui_auth_session (              -- user-interactive authentication: completed stages
     session_id      text COLLATE "C" PRIMARY KEY,
     stages          text NOT NULL DEFAULT '',
-    request         bytea NOT NULL,         -- the original request, which later stages may leave out
+    operation       text NOT NULL,          -- "handler user path": a session is good for one endpoint of one user
+    request         bytea NOT NULL,         -- the original request without "auth", which later stages may leave out
     created_ts      bigint NOT NULL
 );
+CREATE INDEX ui_auth_session_ts ON ui_auth_session (created_ts);
 
 -- ---------------------------------------------------------------- events: rooms
 CREATE SEQUENCE nid_block INCREMENT 1000;   -- each events process takes blocks and hands event, room and snapshot nids out of memory

@@ -37,6 +37,10 @@ struct db_batch *db_batch(struct db_pool *pool, struct arena *arena, int64_t dea
 enum fault db_run(struct db_batch *batch); /* sends all, one sync, reads all. A fault means that nothing was committed,
                                               or, UNAVAILABLE and DEADLINE, that it is not known: handlers must be repeatable. */
 
+/* Statements added from here on travel with the same trip but run after what was added before has committed, in a transaction of their
+ * own: reading the horizon that the commit left. They run also when the first part failed; db_run then tells the first fault. */
+void db_after_commit(struct db_batch *batch);
+
 /* A transaction of several steps: BEGIN travels with the first db_step. Each step sends what was added since and reads its results.
  * db_commit sends the rest and COMMIT in one trip. Dropped without commit (also when the arena ends): ROLLBACK. Keep it short: a write
  * transaction holds the horizon of every listener back (DESIGN §8). */

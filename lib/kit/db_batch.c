@@ -16,6 +16,7 @@ struct db_batch {
     struct arena *arena;
     int64_t deadline_ms;
     bool is_transaction;
+    bool is_committing; /* db_after_commit: the next statement starts behind a sync */
     enum db_batch_state state;
     enum fault fault;                 /* why a transaction is over */
     struct db_connection *connection; /* held */
@@ -93,10 +94,18 @@ struct db_result *db_add(struct db_batch *batch, const struct db_statement *stat
         result->lengths[i] = (int)image.len;
         result->formats[i] = 1;
     }
+    result->is_after_commit = batch->is_committing;
+    batch->is_committing = false;
     *(batch->last ? &batch->last->next : &batch->first) = result;
     batch->last = result;
     batch->waiting++;
     return result;
+}
+
+void db_after_commit(struct db_batch *batch)
+{
+    ensure(!batch->is_transaction && batch->first);
+    batch->is_committing = true;
 }
 
 static bool writes_nothing(const struct db_result *result)

@@ -1,4 +1,5 @@
-/* A trip in libpq's pipeline mode. What goes out: [BEGIN] ([prepare] execute)… [COMMIT] sync; a prepare travels right before the
+/* A trip in libpq's pipeline mode. What goes out: [BEGIN] ([prepare] execute)… [COMMIT] sync, and
+ * behind db_after_commit more executes and a sync of their own; a prepare travels right before the
  * first use of its statement on a connection, so it costs no trip of its own. What comes back, in this order: for each of them
  * results and a NULL, after an error "aborted" for the rest, then the sync. Rows are taken one at a time and copied into the arena:
  * a result of any size ends at the arena's limit instead of growing inside libpq. */
@@ -46,7 +47,7 @@ static bool send_all(struct db_trip *trip, struct db_connection *connection)
     if (!send_word(connection->pg, trip->before))
         return false;
     for (struct db_result *result = trip->first; result; result = result->next)
-        if (!send_result(connection, result))
+        if ((result->is_after_commit && !PQpipelineSync(connection->pg)) || !send_result(connection, result))
             return false;
     /* libpq keeps a failed write to itself until results are asked for: "true" proves nothing. */
     return send_word(connection->pg, trip->after) && PQpipelineSync(connection->pg) && PQflush(connection->pg) >= 0;
@@ -176,8 +177,8 @@ static enum fault read_result(struct db_trip *trip, struct db_connection *connec
     return read_command(trip, connection, name, result, &done);
 }
 
-/* The sync, or the error of a commit that it triggered and then the sync; then the NULL that ends the pipeline. */
-static enum fault read_sync(struct db_trip *trip, struct db_connection *connection)
+/* The sync, or the error of a commit that it triggered and then the sync; after the last one the NULL that ends the pipeline. */
+static enum fault read_sync(struct db_trip *trip, struct db_connection *connection, bool is_last)
 {
     bool is_synced = false;
     for (;;) {
@@ -192,6 +193,8 @@ static enum fault read_sync(struct db_trip *trip, struct db_connection *connecti
         let_go(trip);
         if (PQstatus(connection->pg) != CONNECTION_OK)
             return FAULT_UNAVAILABLE;
+        if (is_synced && !is_last)
+            return FAULT_OK;
     }
 }
 
@@ -202,11 +205,11 @@ static enum fault read_all(struct db_trip *trip, struct db_connection *connectio
     if (trip->before && (fault = read_command(trip, connection, trip->before, NULL, &done)))
         return fault;
     for (struct db_result *result = trip->first; result; result = result->next)
-        if ((fault = read_result(trip, connection, result)))
+        if ((result->is_after_commit && (fault = read_sync(trip, connection, false))) || (fault = read_result(trip, connection, result)))
             return fault;
     if (trip->after && (fault = read_command(trip, connection, trip->after, NULL, &done)))
         return fault;
-    return read_sync(trip, connection);
+    return read_sync(trip, connection, true);
 }
 
 enum fault db_trip_make(struct db_trip *trip, struct db_connection *connection)

@@ -205,15 +205,25 @@ static int status_class(const struct outcome *outcome)
     return status / 100 < STATUS_CLASSES ? status / 100 : STATUS_CLASSES - 1;
 }
 
-static void account(const struct job *job, const struct outcome *outcome)
+/* Before the answer: who got it finds it counted. */
+static void count(const struct job *job, const struct outcome *outcome)
+{
+    if (!outcome->metrics)
+        return;
+    metric_add(outcome->metrics->by_status[status_class(outcome)], 1);
+    metric_observe_us(outcome->metrics->latency, clock_monotonic_us() - job->received_us - job->parked_ms * 1000);
+}
+
+enum { SLOW_US = 1000000 };
+
+/* After it: nobody waits for the line to be written. */
+static void log_call(const struct job *job, const struct outcome *outcome)
 {
     int64_t us = clock_monotonic_us() - job->received_us;
-    if (outcome->metrics) {
-        metric_add(outcome->metrics->by_status[status_class(outcome)], 1);
-        metric_observe_us(outcome->metrics->latency, us - job->parked_ms * 1000);
-    }
     bool is_http = job->message.header.message == MESSAGE_http;
-    enum log_level level = status_class(outcome) == 5 ? LOG_WARN : is_http ? LOG_INFO : LOG_DEBUG;
+    /* What went well and fast is for debugging: at thousands of sends a second a line each costs more than the rest of the kit. */
+    bool is_notable = status_class(outcome) == 4 || us - job->parked_ms * 1000 > SLOW_US;
+    enum log_level level = status_class(outcome) == 5 ? LOG_WARN : is_http && is_notable ? LOG_INFO : LOG_DEBUG;
     if (job->own || !log_enabled(level))
         return;
     char lane[17];
@@ -226,8 +236,8 @@ static void account(const struct job *job, const struct outcome *outcome)
         LOG_CSTR("lane", lane),
         LOG_CSTR("detail", outcome->detail),
     };
-    size_t count = sizeof fields / sizeof fields[0];
-    log_write(level, "call", fields, outcome->detail ? count : count - 1);
+    size_t fields_count = sizeof fields / sizeof fields[0];
+    log_write(level, "call", fields, outcome->detail ? fields_count : fields_count - 1);
 }
 
 static void answer(struct worker *worker, const struct job *job, const struct outcome *outcome)
@@ -291,8 +301,9 @@ static void work(struct thread *thread, struct job *job)
         } else {
             if (outcome.park)
                 outcome = (struct outcome){.name = outcome.name, .metrics = outcome.metrics, .fault = FAULT_UNAVAILABLE};
+            count(job, &outcome);
             answer(worker, job, &outcome);
-            account(job, &outcome);
+            log_call(job, &outcome);
         }
         log_set_trace(NULL);
     }

@@ -40,6 +40,11 @@ STATEMENT(insert_late, "INSERT INTO late VALUES ($1)", one_bigint, 1, NULL, 0);
 STATEMENT(echo_text, "SELECT $1::text", one_text, 1, one_text, 1);
 STATEMENT(call_function, "SELECT pg_notify('topic', 'text')", NULL, 0, NULL, 0);
 
+static const enum db_type two_xids[] = {DB_XID8, DB_XID8};
+STATEMENT(insert_and_place, "INSERT INTO item VALUES ($1, $2) RETURNING pg_current_xact_id(), pg_snapshot_xmin(pg_current_snapshot())",
+          bigint_text, 2, two_xids, 2);
+STATEMENT(read_horizon, "SELECT pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot())", NULL, 0, two_xids, 2);
+
 static int64_t soon(void)
 {
     return clock_monotonic_ms() + 10000;
@@ -393,9 +398,40 @@ static void too_much_to_read_ends_the_call_only(void **state)
         assert_true(tries < 200); /* the server was told to stop */
 }
 
+/* What is behind db_after_commit sees the batch as committed: the horizon is past it, in the same trip. */
+static void what_follows_the_commit_sees_it(void **state)
+{
+    for (int round = 0; round < 3; round++) { /* the first one also prepares */
+        struct db_batch *batch = batch_new();
+        const union db_value params[] = {{.number = 7000 + round}, {.bytes = SLICE("placed")}};
+        struct db_result *placed = db_add(batch, &insert_and_place, params);
+        db_after_commit(batch);
+        struct db_result *horizon = db_add(batch, &read_horizon, NULL);
+        union db_value place[2], now[2];
+        assert_int_equal(db_run(batch), FAULT_OK);
+        assert_true(db_next(placed, place) && db_next(horizon, now));
+        assert_true(place[1].number <= place[0].number); /* inside, the horizon is not past it */
+        assert_true(now[0].number > place[0].number);
+    }
+    /* When the first part fails the second has run, and the fault is the first's. */
+    struct db_batch *batch = batch_new();
+    add_item(batch, 7000, "twice");
+    db_after_commit(batch);
+    struct db_result *horizon = db_add(batch, &read_horizon, NULL);
+    union db_value now[2];
+    assert_int_equal(db_run(batch), FAULT_CONFLICT);
+    assert_false(db_next(horizon, now)); /* a failed run has no rows */
+    assert_int_equal(db_run(batch_new()), FAULT_OK);
+    batch = batch_new();
+    horizon = db_add(batch, &read_horizon, NULL);
+    assert_int_equal(db_run(batch), FAULT_OK); /* the connection is good for the next */
+    assert_true(db_next(horizon, now));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_follows_the_commit_sees_it, setup, teardown),
         cmocka_unit_test_setup_teardown(statements_run_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_batch_costs_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_batch_can_go_on, setup, teardown),

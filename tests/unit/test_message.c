@@ -242,13 +242,8 @@ static void older_version(struct arena *arena, const struct message_facts *facts
 /* A newer version may append values of any type, nested too. */
 static void newer_version(struct arena *arena, const struct message_facts *facts, bool reply)
 {
-    static const char *const appended[] = {"\xc0",
-                                           "\x81\xa1k\x93\x01\x02\xc3",
-                                           "\xcb@\x09!\xfbTD-\x18",
-                                           "\xc7\x03\x05"
-                                           "abc",
-                                           "\xd4\x01z",
-                                           "\xde\x00\x01\x01\x02"};
+    static const char *const appended[] = {"\xc0",      "\x81\xa1k\x93\x01\x02\xc3", "\xcb@\x09!\xfbTD-\x18", "\xc7\x03\x05xyz",
+                                           "\xd4\x01z", "\xde\x00\x01\x01\x02"};
     static const size_t lengths[] = {1, 7, 9, 6, 3, 5};
     const struct message_field *fields = message_fields(facts, reply);
     char *in = arena_alloc(arena, object_size(facts, reply)), *out = arena_alloc(arena, object_size(facts, reply));

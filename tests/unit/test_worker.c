@@ -3,9 +3,13 @@
 #define MYELIN_KIND sender
 #include "scripted.h"
 
+#include <stdatomic.h>
+
 #include "proto/stubs.h"
 
 /* ---- the callee: does what the server name says */
+
+static atomic_int at_once, most_at_once;
 
 static enum fault answer_resolve(struct call *call, const void *request_, void *reply_)
 {
@@ -17,8 +21,13 @@ static enum fault answer_resolve(struct call *call, const void *request_, void *
     slice_to_i64(argument, &number);
     reply->steps = arena_printf(call->arena, "%s", call->trace);
     reply->host_header = argument;
+    int now = atomic_fetch_add(&at_once, 1) + 1, most = atomic_load(&most_at_once);
+    while (now > most && !atomic_compare_exchange_weak(&most_at_once, &most, now))
+        continue;
     if (slice_eq(verb, SLICE("sleep")))
         usleep((useconds_t)number * 1000);
+    atomic_fetch_sub(&at_once, 1);
+    reply->valid_until_ms = atomic_load(&most_at_once);
     if (slice_eq(verb, SLICE("eat"))) {
         for (int64_t i = 0; i < number; i++)
             memset(arena_alloc_raw(call->arena, 1024 * 1024), 1, 1024 * 1024);
@@ -51,7 +60,7 @@ static enum fault answer_fetch(struct call *call, const void *request_, void *re
     reply->content_type = slice_eq(answer.steps, slice_from_cstr(call->trace)) ? SLICE("same trace") : SLICE("other trace");
     return fault;
 }
-/* A fan-out: as many calls at once as size_max says, collected before one deadline. */
+/* A fan-out: a call per destination, collected before one deadline. CONFLICT: they did not run side by side. */
 static enum fault answer_destination_up(struct call *call, const void *request_, void *reply_)
 {
     const struct destination_up_request *request = request_;
@@ -62,12 +71,14 @@ static enum fault answer_destination_up(struct call *call, const void *request_,
         tickets[i] = call_resolve_send(call, SLICE_ABSENT, &ask);
     }
     enum fault worst = FAULT_OK;
+    int64_t most = 0;
     for (size_t i = 0; i < request->destinations.len; i++) {
         struct resolve_reply answer;
         enum fault fault = call_bus_wait(call, tickets[i], &answer);
         worst = fault ? fault : worst;
+        most = answer.valid_until_ms > most ? answer.valid_until_ms : most;
     }
-    return worst;
+    return worst ? worst : most < 2 ? FAULT_CONFLICT : FAULT_OK;
 }
 static const struct worker_message caller_messages[] = {
     {MESSAGE_fetch, answer_fetch}, {MESSAGE_destination_up, answer_destination_up}, {0, NULL}};
@@ -147,8 +158,8 @@ static void a_slow_callee_ends_at_the_deadline(void **state)
     struct play *play = *state;
     struct fetch_reply reply;
     int64_t begun_ms = clock_monotonic_ms();
-    assert_int_equal(get(play, ask(play, "sleep:2000", 200), &reply), FAULT_DEADLINE);
-    assert_in_range(clock_monotonic_ms() - begun_ms, 190, 1500);
+    assert_int_equal(get(play, ask(play, "sleep:9000", 200), &reply), FAULT_DEADLINE);
+    assert_in_range(clock_monotonic_ms() - begun_ms, 190, 8000);
     assert_int_equal(get(play, ask(play, "echo:still there", 0), &reply), FAULT_OK); /* the late answer disturbs nobody */
 }
 
@@ -164,7 +175,7 @@ static void a_death_fails_what_is_in_flight_at_once(void **state)
     assert_int_equal(get(play, waiting, &reply), FAULT_UNAVAILABLE);
     int64_t took_ms = clock_monotonic_ms() - killed_ms;
     print_message("failed %d ms after the kill: %.*s\n", (int)took_ms, PRI(reply.body));
-    assert_true(took_ms < 1000);
+    assert_true(took_ms < 5000); /* and not the eight seconds that it would have slept */
     assert_int_equal(get(play, ask(play, "echo:nobody", 0), &reply), FAULT_UNAVAILABLE);
     introduce_all(play);
     assert_int_equal(get(play, ask(play, "echo:nobody", 0), &reply), FAULT_UNAVAILABLE);
@@ -205,10 +216,8 @@ static void a_fan_out_runs_in_parallel(void **state)
         naps[i] = SLICE("sleep:200");
     struct destination_up_request request = {.destinations = {naps, 8}};
     struct destination_up_reply reply;
-    int64_t begun_ms = clock_monotonic_ms();
     uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_destination_up, SLICE_ABSENT, 20000, &request);
     assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_destination_up, sent, &reply, NULL), FAULT_OK);
-    assert_in_range(clock_monotonic_ms() - begun_ms, 195, 1200); /* one after another: 1600 */
 }
 
 static void an_unknown_message_is_refused(void **state)
@@ -225,14 +234,13 @@ static void ping_is_answered_while_all_are_busy(void **state)
 {
     struct play *play = *state;
     for (int i = 0; i < 12; i++)
-        ask(play, "sleep:600", 0);
-    usleep(100000);
+        ask(play, "sleep:2000", 0);
     struct ping_request request = {0};
-    struct ping_reply reply;
-    int64_t begun_ms = clock_monotonic_ms();
-    uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 1000, &request);
-    assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_ping, sent, &reply, NULL), FAULT_OK);
-    assert_true(clock_monotonic_ms() - begun_ms < 400);
+    struct ping_reply reply = {0};
+    while (reply.running + reply.queued < 12) {
+        uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 1000, &request);
+        assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_ping, sent, &reply, NULL), FAULT_OK);
+    }
     assert_int_equal(reply.running, 8);
     assert_int_equal(reply.queued, 4);
     tell(&play->caller, SLICE("{\"type\":\"calls\",\"id\":9}"));
@@ -308,22 +316,22 @@ static void draining_finishes_first(void **state)
     play->callee.pid = 0;
 }
 
-/* Two machines, played by two data folders: tcp with CURVE. With another secret there is no way in. */
+/* Machines, played by data folders: tcp with CURVE. With another secret there is no way in. */
 static void machines_talk_over_curve(void **state)
 {
     struct play *play = *state;
-    struct stage here, there;
+    struct stage here, there, elsewhere;
     stage_open(&here, "bus_listen=127.0.0.1\ncluster_secret=one secret\n");
     stage_open(&there, "bus_listen=127.0.0.1\ncluster_secret=one secret\n");
     struct actor far = actor_start(&there, &callee), near = actor_start(&here, &caller);
-    there.lines = "bus_listen=127.0.0.1\ncluster_secret=a guess\n";
-    struct actor stranger = actor_start(&there, &caller);
+    stage_open(&elsewhere, "bus_listen=127.0.0.1\ncluster_secret=a guess\n");
+    struct actor stranger = actor_start(&elsewhere, &caller);
     assert_memory_equal(far.endpoint, "tcp://127.0.0.1:", 16);
     struct actor *actors[] = {&far, &near, &stranger};
     introduce(&here, actors, 3);
     struct actor local; /* each is also reached on its own machine, without CURVE */
     for (int i = 0; i < 2; i++) {
-        const struct stage *stage = i ? &there : &here;
+        const struct stage *stage = i ? &elsewhere : &here;
         local = i ? stranger : near;
         snprintf(local.endpoint, sizeof local.endpoint, "ipc://%s/run/sender-%s.sock", stage->folder, local.instance);
         void *socket = dial(&play->stage, &local);
@@ -336,10 +344,11 @@ static void machines_talk_over_curve(void **state)
         zmq_close(socket);
     }
     actor_drain(&here, &near);
-    actor_drain(&there, &stranger);
+    actor_drain(&elsewhere, &stranger);
     actor_drain(&there, &far);
     stage_close(&here);
     stage_close(&there);
+    stage_close(&elsewhere);
 }
 
 /* Prints, asserts nothing: numbers belong to the machine. */
@@ -398,5 +407,7 @@ int main(int argc, char **argv)
         PLAY(machines_talk_over_curve),
         PLAY(round_trips),
     };
+    if (getenv("ONLY"))
+        cmocka_set_test_filter(getenv("ONLY"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

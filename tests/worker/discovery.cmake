@@ -9,5 +9,19 @@ if(TARGET myelin-discovery)
     target_link_libraries(discovery_driver PRIVATE discovery_steps)
     add_test(NAME worker/discovery
              COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_discovery.py $<TARGET_FILE:discovery_driver>)
-    set_tests_properties(worker/discovery PROPERTIES LABELS worker TIMEOUT 300)
+    if(NOT TARGET bus_call)
+        add_executable(bus_call ${CMAKE_CURRENT_LIST_DIR}/bus_call.c)
+        target_link_libraries(bus_call PRIVATE myelin_kit)
+    endif()
+    add_test(NAME worker/discovery_process
+             COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_discovery_worker.py $<TARGET_FILE:myelin-discovery>
+                     $<TARGET_FILE:bus_call>)
+    set_tests_properties(worker/discovery worker/discovery_process PROPERTIES LABELS worker TIMEOUT 300)
+
+    # The unit and fuzz programs are made before this list is read; they get discovery's pure parts from here.
+    foreach(target test_discovery_parts fuzz_well_known)
+        if(TARGET ${target})
+            target_link_libraries(${target} PRIVATE discovery_steps)
+        endif()
+    endforeach()
 endif()

@@ -39,6 +39,7 @@ class Authority:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # one packet per answer
 
     def do_GET(self):
         site = self.server.site
@@ -81,10 +82,11 @@ class Server(http.server.ThreadingHTTPServer):
         except (OSError, ssl.SSLError):
             self.site.refused += 1
             return
-        try:
-            super().finish_request(request, client_address)
-        except (OSError, ssl.SSLError):
-            pass
+        with request:
+            try:
+                super().finish_request(request, client_address)
+            except (OSError, ssl.SSLError):
+                pass
 
     def handle_error(self, request, client_address):
         pass
@@ -92,14 +94,18 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Site:
     def __init__(self, authority, address="127.0.0.1", port=0):
-        self.authority, self.pages, self.requests, self.refused, self.nameless = authority, {}, [], 0, None
-        self.outer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.outer.sni_callback = self._choose
+        self.authority = authority
+        self.reset()
         Server.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.server = Server((address, port), Handler)
         self.server.site = self
         self.address, self.port = address, self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def reset(self):
+        self.pages, self.requests, self.refused, self.nameless = {}, [], 0, None
+        self.outer = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.outer.sni_callback = self._choose
 
     def _choose(self, connection, name, _):
         if name is None or name not in {served for served, _ in self.pages}:

@@ -30,7 +30,7 @@ class World:
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="disc-", dir="/tmp")
         self.authority = Authority(self.folder)
-        self.stranger = Authority(self.folder, "stranger")
+        self.stranger, self.system = Authority(self.folder, "stranger"), Authority(self.folder, "system")
         self.well_known = Site(self.authority)
         self.federation = Site(self.authority)
         try:
@@ -49,7 +49,8 @@ class Driver:
         given = {"federation_ca_file": WORLD.authority.certificate, "federation_allow_private": "true", "discovery_dns_server": dns.address,
                  "discovery_well_known_port": WORLD.well_known.port, "hosts": self.hosts.name, **settings}
         arguments = [f"{key}={value}" for key, value in given.items()]
-        self.process = subprocess.Popen([DRIVER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.process = subprocess.Popen([DRIVER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+                                        env={**os.environ, "SSL_CERT_FILE": WORLD.system.certificate})  # a small one loads faster
 
     def say(self, command):
         self.process.stdin.write(command + "\n")
@@ -74,7 +75,7 @@ class Discovery(unittest.TestCase):
         self.port = WORLD.federation.port
         for site in (WORLD.well_known, WORLD.federation, WORLD.fallback):
             if site:
-                site.pages, site.requests, site.refused = {}, [], 0
+                site.reset()
         self.driver = Driver(self.dns, **self.settings)
 
     def tearDown(self):
@@ -183,12 +184,8 @@ class Steps(Discovery):
         self.dns.add("port.example", "A", "127.0.0.1")
         name = f"port.example:{self.port}"
         WORLD.federation.serve_address("127.0.0.1", name)  # whatever name is asked for, this is the certificate
-        WORLD.federation.outer.sni_callback = None
         self.expect(name, f"127.0.0.1 {self.port}", name, "port.example", "port > a", connect=False)
         self.assertEqual(self.driver.say("fetch")["fault"], "PEER")
-        WORLD.federation.outer = type(WORLD.federation.outer)(16 + 1)  # PROTOCOL_TLS_SERVER
-        WORLD.federation.outer.sni_callback = WORLD.federation._choose
-        WORLD.federation.nameless = None
 
     def test_31_delegated_to_ipv4_literal(self):
         self.well_known("a.example", delegate("127.0.0.3"))
@@ -405,7 +402,6 @@ class Redirects(Discovery):
             self.expect(f"a{status}.example", "127.0.0.9 8448", "127.0.0.9", "127.0.0.9", "well-known > ip literal", connect=False)
 
     def test_relative(self):
-        self.well_known("a.example", lambda path: delegate("127.0.0.9") if path == "/.well-known/other" else self.redirect("../.well-known/other"))
         self.well_known("a.example", lambda path: delegate("127.0.0.9") if path == "/.well-known/matrix/x" else self.redirect("x"))
         self.expect("a.example", "127.0.0.9 8448", "127.0.0.9", "127.0.0.9", "well-known > ip literal", connect=False)
 
@@ -449,13 +445,6 @@ class Redirects(Discovery):
 
 
 class Caching(Discovery):
-    def lifetime(self, headers, name="a.example"):
-        """How long the well-known part is kept, in ms: found by moving the clock."""
-        self.well_known(name, delegate("127.0.0.9", **headers))
-        found = self.driver.resolve(name)
-        self.assertEqual(found["fault"], "OK")
-        return found["valid_ms"]
-
     def kept_for(self, headers, least, most, name):
         """The well-known server is not asked again at `least`, and is after `most`."""
         self.well_known(name, delegate("127.0.0.9", **headers))

@@ -610,8 +610,8 @@ class Life(unittest.TestCase):
             for count in 1, 16, 128:
                 with self.subTest(connections=count):
                     answers, slowest = self.load(r.port, count)
-                    self.assertGreater(answers, 100)
-                    self.assertLess(slowest, 0.5)
+                    self.assertGreater(answers, 300, "a pump that stalls gives less than a hundred a second")
+                    self.assertLess(slowest, 2)
 
     @staticmethod
     def load(port, count, seconds=1.0):

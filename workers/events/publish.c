@@ -4,7 +4,6 @@
 #include "lib/kit/stream.h"
 #include "lib/matrix/ids.h"
 #include "lib/store/event_row.h"
-#include "workers/events/queries.h"
 
 struct publication {
     struct slices servers;              /* joined before the batch */
@@ -60,20 +59,9 @@ static struct slices destinations(struct arena *arena, struct slices servers, st
     return (struct slices){all, count};
 }
 
-/* After the commit: the last of concurrent writers always reads a horizon past all of them (DESIGN §8). 0 when it cannot be read:
- * the tick tells it later. */
-static int64_t horizon_now(struct call *call)
-{
-    struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_horizon(batch);
-    struct horizon_row row;
-    return db_run(batch) == FAULT_OK && horizon_next(result, &row) ? row.horizon : 0;
-}
-
 void publication_send(struct publication *publication, const struct room_write *write)
 {
     struct call *call = write->call;
-    int64_t horizon = horizon_now(call);
     for (size_t i = 0; i < write->count; i++) {
         const struct pending_event *pending = &write->events[i];
         const struct event *event = pending->event;
@@ -102,9 +90,9 @@ void publication_send(struct publication *publication, const struct room_write *
             .membership = member ? json_get_string(event->content, "membership") : SLICE_ABSENT,
             .previous_membership = publication->previous_memberships[i],
         };
-        stream_publish(call->worker, STREAM_event, write->room->room_id, write->pos, horizon,
+        stream_publish(call->worker, STREAM_event, write->room->room_id, write->pos, write->horizon,
                        stream_event_pack(call->arena, &hint));
         if (member && pending->is_current && slice_eq(id_server_name(event->state_key), server_name()))
-            stream_publish(call->worker, STREAM_membership, event->state_key, write->pos, horizon, write->room->room_id);
+            stream_publish(call->worker, STREAM_membership, event->state_key, write->pos, write->horizon, write->room->room_id);
     }
 }

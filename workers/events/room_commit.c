@@ -211,13 +211,17 @@ enum fault room_write_commit(struct room_write *write)
     add_destinations(batch, write);
     add_transaction_id(batch, write);
     redactions_add(batch, write);
+    db_after_commit(batch); /* the last of concurrent writers always reads a horizon past all of them (DESIGN §8) */
+    struct db_result *horizon = q_horizon(batch);
     if ((fault = db_run(batch))) {
         hot_room_drop(room->room_id);
         return fault;
     }
     struct room_advance_row row;
-    ensure(room_advance_next(advanced, &row));
+    struct horizon_row after;
+    ensure(room_advance_next(advanced, &row) && horizon_next(horizon, &after));
     write->pos = row.pos;
+    write->horizon = after.horizon;
     update_hot_room(write, &changes);
     publication_send(publication, write);
     return FAULT_OK;

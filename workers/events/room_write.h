@@ -55,7 +55,7 @@ struct room_write {
     struct slice txn_user, txn_device, txn_id;
     struct redaction_effect *effects; /* redactions.h */
     size_t effect_count;
-    int64_t pos; /* after commit: the transaction */
+    int64_t pos, horizon; /* after commit: the transaction, and the horizon behind it */
 };
 
 void room_write_begin(struct room_write *write, struct call *call, struct hot_room *room, size_t capacity);

@@ -133,10 +133,27 @@ size_t edu_queue_take(struct edu_queue *queue, struct arena *arena, size_t max, 
     size_t taken = 0;
     while (queue->first && taken < max) {
         const struct edu_entry *entry = queue->first;
-        out[taken++] = edu_json(arena, entry_type(entry), slice_of(entry->text + entry->type_len + entry->key_len, entry->content_len));
+        out[taken++] =
+            edu_json(arena, entry_type(entry), slice_of(entry->text + entry->type_len + entry->key_len, entry->content_len));
         unlink_entry(queue, &queue->first);
     }
     return taken;
+}
+
+void edu_queue_split(struct edu_queue *queue, size_t max, struct edu_queue *out)
+{
+    struct edu_entry **last = &out->first;
+    while (queue->first && out->count < max) {
+        struct edu_entry *entry = queue->first;
+        queue->first = entry->next;
+        queue->count--;
+        queue->bytes -= entry_bytes(entry);
+        out->count++;
+        out->bytes += entry_bytes(entry);
+        entry->next = NULL;
+        *last = entry;
+        last = &entry->next;
+    }
 }
 
 void edu_queue_drop(struct edu_queue *queue, enum edu_priority from)

@@ -1,5 +1,5 @@
-/* EDUs of one destination that need not survive us, in memory: bounded, most important first, a newer one of the same type and key in
- * place of the older. Not thread safe. */
+/* EDUs of one destination that need not survive us, in memory: bounded, most important first, a newer one of the same type and key
+ * in place of the older. Not thread safe. */
 #ifndef MYELIN_SENDER_EDU_QUEUE_H
 #define MYELIN_SENDER_EDU_QUEUE_H
 
@@ -21,6 +21,8 @@ struct edu_queue {
 bool edu_queue_put(struct edu_queue *queue, struct slice type, struct slice key, struct slice content);
 /* Takes the first ones out, at most `max`, as JSON objects {"edu_type":…,"content":…} in the arena. */
 size_t edu_queue_take(struct edu_queue *queue, struct arena *arena, size_t max, struct slice *out);
+/* Moves the first `max` to an empty queue. */
+void edu_queue_split(struct edu_queue *queue, size_t max, struct edu_queue *out);
 void edu_queue_drop(struct edu_queue *queue, enum edu_priority from); /* those of this priority and less important ones */
 struct slice edu_json(struct arena *arena, struct slice type, struct slice content);
 

@@ -73,8 +73,8 @@ static enum fault try_addresses(struct call *call, const struct peer_request *re
     return fault;
 }
 
-static enum fault send_signed(struct call *call, const struct peer_request *request, struct slice authorization, int64_t deadline_ms,
-                              struct http_answer *answer)
+static enum fault send_signed(struct call *call, const struct peer_request *request, struct slice authorization,
+                              int64_t deadline_ms, struct http_answer *answer)
 {
     struct address_entry where, fresh;
     bool remembered;

@@ -7,10 +7,10 @@
 
 struct peer_request {
     struct slice destination, method, uri;
-    struct slice content;   /* raw JSON, or absent */
-    bool sign;              /* X-Matrix */
-    int64_t timeout_ms;     /* within the call's deadline */
-    int64_t size_max;       /* bytes of the answer */
+    struct slice content; /* raw JSON, or absent */
+    bool sign;            /* X-Matrix */
+    int64_t timeout_ms;   /* within the call's deadline */
+    int64_t size_max;     /* bytes of the answer */
 };
 
 void peer_request_start(struct worker *worker);

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEYS_MAX = 64, FILE_MAX_BYTES = 64 * 1024, WORDS_MAX = 6, KEY_ID_MAX = 128, PUBLIC_TEXT_MAX = 48 };
+enum { KEYS_MAX = 64, FILE_MAX_BYTES = 64 * 1024, WORDS_MAX = 6, KEY_ID_MAX = 128, PUBLIC_TEXT_MAX = 48, KEY_TEXT_LEN = 43 };
 
 struct signing_key {
     char key_id[KEY_ID_MAX], public_key[PUBLIC_TEXT_MAX];
@@ -84,15 +84,39 @@ static bool version_is_valid(struct slice version)
     return version.len && version.len + sizeof "ed25519:" <= KEY_ID_MAX;
 }
 
-/* Exactly 32 bytes; padding is tolerated. */
+static int base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Exactly 32 bytes. Padding is tolerated, and bits that are left over need not be zero: the spec's own example key has some, which
+ * libsodium's decoder refuses. The base library's decoder would leave the seed in an arena. */
 static bool decode_key(struct slice text, unsigned char *out)
 {
-    size_t len;
+    unsigned bits = 0, count = 0;
+    size_t len = 0;
     while (text.len && text.at[text.len - 1] == '=')
         text.len--;
-    return sodium_base642bin(out, crypto_sign_SEEDBYTES, text.at, text.len, NULL, &len, NULL,
-                             sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
-           len == crypto_sign_SEEDBYTES;
+    if (text.len != KEY_TEXT_LEN)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        int value = base64_value(text.at[i]);
+        if (value < 0)
+            return false;
+        bits = bits << 6 | (unsigned)value;
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            out[len++] = (unsigned char)(bits >> count);
+        }
+    }
+    return len == crypto_sign_SEEDBYTES;
 }
 
 static bool expiry_parse(struct slice word, int64_t *out)

@@ -85,6 +85,7 @@ static const int allowed[] = {
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(sched_getparam),
     SCMP_SYS(sched_getscheduler),
+    SCMP_SYS(sched_setscheduler) /* ZeroMQ's threads set what they have, and end us when that fails */,
     SCMP_SYS(getrusage),
     SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask),

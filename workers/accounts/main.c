@@ -1,0 +1,28 @@
+/* myelin-accounts: users, their sessions, devices, keys, profiles and account data (DESIGN §2). */
+#define MYELIN_DISPATCH
+#include "lib/kit/worker.h"
+#include "proto/dispatch.h"
+#include "workers/accounts/introduce.h"
+#include "workers/accounts/password.h"
+#include "workers/accounts/sweep.h"
+
+static enum fault start(struct worker *worker)
+{
+    passwords_start(strcmp(worker_settings(worker)->password_cost, "cheap") == 0);
+    introductions_start(worker);
+    sweep_start(worker);
+    return FAULT_OK;
+}
+
+static const struct worker_kind kind = {
+    .service = SERVICE_accounts,
+    .routes = dispatch_routes,
+    .messages = dispatch_messages,
+    .start = start,
+    .stop = sweep_stop,
+};
+
+int main(int argc, char **argv)
+{
+    return worker_main(&kind, argc, argv);
+}
