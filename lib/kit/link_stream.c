@@ -123,7 +123,8 @@ static void take_hint(struct link *link, struct subscription *subscription, cons
         return;
     memcpy(facts, frames[1].at, sizeof facts);
     uint64_t sequence = le64toh(facts[0]);
-    bool gap = sequence != subscription->sequence + 1;
+    bool is_new = subscription->sequence == 0; /* sequences count from 1 */
+    bool gap = is_new || sequence != subscription->sequence + 1;
     subscription->sequence = sequence;
     if (gap)
         tell(link, subscription->kind, NULL, true);

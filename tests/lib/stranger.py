@@ -36,10 +36,10 @@ class Stranger(Peer):
         return answer
 
     def header(self, destination, method, path, body=None, **changes):
-        """An Authorization header. changes: destination (what is signed and named), named (only named), key, sig, origin, raw."""
+        """An Authorization header. changes: to (what is signed and named), named (only named), key, sig, origin, raw."""
         if "raw" in changes:
             return changes["raw"]
-        to = changes.get("destination", destination)
+        to = changes.get("to", destination)
         signed = {"method": method, "uri": path, "origin": self.name, "destination": to}
         if body is not None:
             signed["content"] = body

@@ -15,8 +15,8 @@ def expect(condition, what):
 class Checks:
     """A check that needs an earlier one which failed is reported as failed without being tried."""
 
-    def __init__(self):
-        self.passed, self.failed, self.prefix = [], [], ""
+    def __init__(self, quiet=False):
+        self.passed, self.failed, self.prefix, self.quiet = [], [], "", quiet  # quiet: only what fails is printed
 
     def step(self, name, action, needs=()):
         """Runs action(); returns its result, or None when it failed."""
@@ -32,7 +32,9 @@ class Checks:
                 if os.environ.get("TRACE") or not isinstance(error, (MatrixError, Waited, AssertionError)):
                     traceback.print_exc()
         (self.failed if problem else self.passed).append(name)
-        print(f"{'FAIL' if problem else 'ok  '}  {name}  ({time.monotonic() - started:.2f} s)" + (f"\n      {problem}" if problem else ""), flush=True)
+        if problem or not self.quiet:
+            took = time.monotonic() - started
+            print(f"{'FAIL' if problem else 'ok  '}  {name}  ({took:.2f} s)" + (f"\n      {problem}" if problem else ""), flush=True)
         return result
 
     def note(self, text):

@@ -30,6 +30,7 @@ enum { ARENA_BYTES = 64 * 1024 * 1024, REQUEST_MAX = 256 * 1024 };
 
 static SSL_CTX *server_tls;
 static int listener, port;
+static char large[100000];
 static atomic_int connections;
 static char ca_file[] = "/tmp/test_http_ca_XXXXXX";
 
@@ -93,11 +94,9 @@ static void respond(SSL *tls, const char *status, const char *headers, struct sl
 
 static void answer_one(SSL *tls, const char *request, struct slice body)
 {
-    static char large[100000];
     char path[200] = "", headers[300];
     int number = 0;
     sscanf(request, "%*s %199s", path);
-    memset(large, 'x', sizeof large);
     if (sscanf(path, "/size/%d", &number) == 1)
         respond(tls, "200 OK", "", slice_of(large, (size_t)number));
     else if (sscanf(path, "/hop/%d", &number) == 1 && number > 0) {
@@ -166,6 +165,7 @@ static int start(void **state)
     pthread_t thread;
     signal(SIGPIPE, SIG_IGN);
     log_init("test", LOG_ERROR);
+    memset(large, 'x', sizeof large);
     make_certificate();
     listener = socket(AF_INET, SOCK_STREAM, 0);
     ensure(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 100) == 0);
@@ -228,11 +228,11 @@ static void test_put_and_post(void **state)
 {
     struct http_answer answer;
     struct http_fetch request = get("/echo");
-    char *large = arena_alloc_raw(arena, 40000);
-    memset(large, 'y', 40000);
+    char *letters = arena_alloc_raw(arena, 40000);
+    memset(letters, 'y', 40000);
     request.method = SLICE("PUT");
     request.content_type = SLICE("application/json");
-    request.body = slice_of(large, 40000);
+    request.body = slice_of(letters, 40000);
     assert_int_equal(FETCH(request), FAULT_OK);
     assert_true(has(answer.body, "PUT /echo HTTP/1.1\r\n") && has(answer.body, "Content-Type: application/json\r\n"));
     assert_true(slice_ends_with(answer.body, request.body));

@@ -237,7 +237,7 @@ static void ping_is_answered_while_all_are_busy(void **state)
         ask(play, "sleep:2000", 0);
     struct ping_request request = {0};
     struct ping_reply reply = {0};
-    while (reply.running + reply.queued < 12) {
+    while (reply.running < 8 || reply.queued < 4) {
         uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 1000, &request);
         assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_ping, sent, &reply, NULL), FAULT_OK);
     }

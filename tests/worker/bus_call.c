@@ -1,5 +1,5 @@
 /* Sends messages to one worker and prints its answers: for tests of workers that are not behind HTTP.
- *   bus_call ENDPOINT CALLER_RANK [N]   each line of stdin: MESSAGE JSON
+ *   bus_call ENDPOINT CALLER_RANK [N [SECRET]]   each line of stdin: MESSAGE JSON
  * One line per answer: {"fault":"OK","reply":{…}} or {"fault":"PEER","why":"…"}. With N each message is sent N times, many at once,
  * the first answer is printed, and then {"count":N,"us":…}. */
 #include "lib/base/clock.h"
@@ -55,7 +55,8 @@ static void run(void *socket, int rank, int times, struct slice name, struct sli
     for (int sent = 0, answered = 0; answered < times;) {
         for (; sent < times && sent - answered < WINDOW; sent++) {
             request.header.correlation = (uint64_t)sent + 1;
-            ensure(wire_send(socket, &request));
+            zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLOUT}; /* connections that are not made yet take nothing */
+            ensure(zmq_poll(&item, 1, TIMEOUT_MS) > 0 && wire_send(socket, &request));
         }
         arena_reset(scratch);
         receive(socket, scratch, &answer);
@@ -81,6 +82,8 @@ int main(int argc, char **argv)
     zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
     zmq_setsockopt(socket, ZMQ_SNDHWM, &limit, sizeof limit);
     zmq_setsockopt(socket, ZMQ_RCVHWM, &limit, sizeof limit);
+    struct settings settings = {.cluster_secret = argc > 4 ? argv[4] : ""}; /* for tcp:// endpoints */
+    ensure(argc < 5 || wire_secure_socket(context, socket, &settings, argv[1], false));
     ensure(zmq_connect(socket, argv[1]) == 0);
     while (fgets(line, sizeof line, stdin)) {
         struct slice text = slice_from_cstr(line), name, json;

@@ -154,7 +154,7 @@ static void run(char *line)
     if (sscanf(line, "resolve %299s %31s %d", text, flag, &milliseconds) >= 1)
         run_resolve(text, strcmp(flag, "refresh") == 0, milliseconds);
     else if (sscanf(line, "clock %d", &a) == 1)
-        printf("{\"now\":%lld}\n", (long long)(clock_ms += a));
+        printf("{\"now\":%lld}\n", (long long)atomic_fetch_add(&clock_ms, a) + a);
     else if (sscanf(line, "together %d %299s", &a, text) == 2)
         run_threads(text, a, a);
     else if (sscanf(line, "bench %d %d %299s", &a, &b, text) == 3)

@@ -78,6 +78,7 @@ class Server(http.server.ThreadingHTTPServer):
         """The handshake in the connection's own thread; one that fails is the point of many tests."""
         try:
             request.settimeout(10)
+            request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             request = self.site.outer.wrap_socket(request, server_side=True)
         except (OSError, ssl.SSLError):
             self.site.refused += 1

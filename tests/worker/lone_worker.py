@@ -3,6 +3,7 @@ the bus (bus_call)."""
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -17,6 +18,7 @@ class LoneWorker:
         """files: (name, content) to be in the data folder."""
         self.folder = tempfile.mkdtemp(prefix="lone-", dir="/tmp")
         self.bus_call, self.packets, self.ended = bus_call, [], threading.Event()
+        self.secret = settings.get("cluster_secret")
         for name, content in files:
             with open(os.path.join(self.folder, name), "w") as file:
                 file.write(content)
@@ -63,7 +65,8 @@ class LoneWorker:
         """(message, request) … → answers."""
         endpoint = self.packet("ready")["endpoint"]
         lines = "".join(f"{name} {json.dumps(request)}\n" for name, request in calls)
-        done = subprocess.run([self.bus_call, endpoint, str(rank), str(times)], input=lines, capture_output=True, text=True, timeout=60)
+        secret = [self.secret] if self.secret else []
+        done = subprocess.run([self.bus_call, endpoint, str(rank), str(times), *secret], input=lines, capture_output=True, text=True, timeout=60)
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def call(self, name, request, **more):
@@ -74,6 +77,8 @@ class LoneWorker:
         return self.packet("metrics", id=7)["text"]
 
     def logged(self):
+        if hasattr(self, "told"):
+            return self.told
         with open(self.log.name) as log:
             return log.read()
 
@@ -85,4 +90,6 @@ class LoneWorker:
         self.ended.wait(5)
         self.control.close()
         self.log.close()
+        self.told = self.logged()
+        shutil.rmtree(self.folder)
         return status

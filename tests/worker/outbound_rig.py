@@ -175,7 +175,7 @@ class Peer:
 
 class Rig:
     def __init__(self, build, kinds=("signing", "discovery", "keys", "sender"), **settings):
-        self.build, self.kinds, self.workers, self.peers, self.generation = build, kinds, [], [], 0
+        self.build, self.kinds, self.workers, self.killed, self.peers, self.generation = build, kinds, [], [], [], 0
         self.folder = os.path.join("/tmp", f"outbound-{os.getpid()}-{free_port()}")
         os.mkdir(self.folder)
         self.certificates()
@@ -206,7 +206,10 @@ class Rig:
         return self
 
     def __exit__(self, *failure):
-        statuses = [(worker.kind, worker.stop()) for worker in self.workers if worker.process.poll() is None]
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGTERM)  # all at once: each takes a moment
+        statuses = [(worker.kind, worker.stop()) for worker in self.workers if worker not in self.killed]
         for peer in self.peers:
             peer.stop()
         self.postgres.stdin.close()
@@ -250,6 +253,7 @@ class Rig:
     def kill(self, worker):
         worker.process.send_signal(signal.SIGKILL)
         worker.process.wait()
+        self.killed.append(worker)
         self.announce()
 
     def call(self, kind, message, request, **more):

@@ -1,9 +1,11 @@
 """Discovery, every step and every failure of the spec's list ("Resolving server names"), against a DNS server and HTTPS servers that this test
 starts. What was found is then connected to: the TLS servers refuse a name and a Host header that are not the ones the spec asks for."""
 
+import atexit
 import email.utils
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ class World:
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="disc-", dir="/tmp")
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         self.authority = Authority(self.folder)
         self.stranger, self.system = Authority(self.folder, "stranger"), Authority(self.folder, "system")
         self.well_known = Site(self.authority)
@@ -65,6 +68,7 @@ class Driver:
         self.process.stdin.close()
         assert self.process.wait(20) == 0
         self.process.stdout.close()
+        self.hosts.close()
 
 
 class Discovery(unittest.TestCase):

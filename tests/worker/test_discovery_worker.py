@@ -18,8 +18,8 @@ del sys.argv[1:3]
 
 class DiscoveryWorker(unittest.TestCase):
     def setUp(self):
-        self.dns, folder = DnsServer(), tempfile.mkdtemp(prefix="disc-", dir="/tmp")
-        authority = Authority(folder)
+        self.dns, self.folder = DnsServer(), tempfile.TemporaryDirectory(prefix="disc-", dir="/tmp")
+        authority = Authority(self.folder.name)
         self.site = Site(authority)
         self.worker = LoneWorker(WORKER, BUS_CALL, federation_ca_file=authority.certificate, federation_allow_private="true",
                                  discovery_dns_server=self.dns.address, discovery_well_known_port=self.site.port)
@@ -28,6 +28,7 @@ class DiscoveryWorker(unittest.TestCase):
         self.assertEqual(self.worker.stop(), 0, self.worker.logged())
         self.dns.__exit__()
         self.site.close()
+        self.folder.cleanup()
 
     def resolve(self, name, **more):
         return self.worker.call("resolve", {"server_name": name, "refresh": False, **more})

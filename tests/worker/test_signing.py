@@ -1,10 +1,10 @@
 """The signing worker, as a real process: what it answers, what it refuses to start with, and that it is sealed."""
 
 import base64
-import json
 import os
 import subprocess
 import sys
+import tempfile
 import unittest
 
 from lone_worker import LoneWorker
@@ -47,12 +47,14 @@ class Signing(unittest.TestCase):
         self.assertEqual(worker.stop(), 0)
 
     def test_file_elsewhere(self):
-        worker = LoneWorker(WORKER, BUS_CALL, files=[("other.key", f"ed25519 9 {SEED}")], signing_key_file="/dev/null")
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(f"ed25519 9 {SEED}")
+            file.flush()
+            worker = LoneWorker(WORKER, BUS_CALL, signing_key_file=file.name)
+            self.assertEqual(worker.call("sign", {"payloads": []})["reply"]["key_id"], "ed25519:9")
+            worker.stop()
+        worker = LoneWorker(WORKER, BUS_CALL, files=[("signing.key", f"ed25519 9 {SEED}")], signing_key_file="/dev/null")
         self.assertIsNone(worker.packet("ready"))
-        worker.stop()
-        folder = worker.folder
-        worker = LoneWorker(WORKER, BUS_CALL, signing_key_file=os.path.join(folder, "other.key"))
-        self.assertEqual(worker.call("sign", {"payloads": []})["reply"]["key_id"], "ed25519:9")
         worker.stop()
 
     def test_refuses_bad_files_and_does_not_log_them(self):
@@ -82,6 +84,14 @@ class Signing(unittest.TestCase):
             self.assertEqual((facts["Seccomp"], facts["NoNewPrivs"]), ("2", "1"), f"thread {facts['Name']}")
         # and still works, for a caller that comes now and one that comes later
         for _ in range(2):
+            self.assertEqual(worker.call("sign", {"payloads": ["{}"]})["fault"], "OK")
+        self.assertEqual(worker.stop(), 0, worker.logged())
+
+    def test_is_reached_from_other_machines(self):
+        """New tcp:// connections with CURVE, also after the seal."""
+        worker = start(f"ed25519 1 {SEED}", bus_listen="127.0.0.1", cluster_secret="a long secret of the cluster")
+        self.assertTrue(worker.packet("ready")["endpoint"].startswith("tcp://"))
+        for _ in range(3):
             self.assertEqual(worker.call("sign", {"payloads": ["{}"]})["fault"], "OK")
         self.assertEqual(worker.stop(), 0, worker.logged())
 

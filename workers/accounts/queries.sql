@@ -620,3 +620,19 @@ WHERE m.user_id = $1 AND m.membership = 'join' ORDER BY m.room_nid;
 SELECT r.room_id, r.room_version, r.snapshot_nid <> 0 AND EXISTS (SELECT 1 FROM membership o WHERE o.room_nid = m.room_nid AND o.is_local AND o.membership = 'join')
 FROM membership m JOIN room r USING (room_nid)
 WHERE m.user_id = $1 AND m.membership IN ('join', 'invite', 'knock') ORDER BY m.room_nid;
+
+-- name: to_device_delete
+-- why: acknowledged by the device; rows that came to light later than the token stay
+-- param: user_id text
+-- param: device_id text
+-- param: up_to_seq bigint
+-- param: below_pos xid8
+DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND seq <= $3 AND pos < $4;
+
+-- name: device_list_introduce
+-- why: devices that did not change are told of again, under the number they have
+-- param: user_id text
+-- param: device_ids text[]
+WITH number AS (SELECT coalesce((SELECT stream_id FROM device_list WHERE user_id = $1), 0) AS n)
+INSERT INTO device_list_pending (user_id, device_id, stream_id, created_ts)
+SELECT $1, d, number.n, 0 FROM number, unnest($2::text[]) AS t(d) ON CONFLICT DO NOTHING;

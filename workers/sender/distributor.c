@@ -41,7 +41,7 @@ static struct metric *missed, *scans_failed;
 
 bool distributor_owns(int slot)
 {
-    return owned >> slot & 1;
+    return settled >> slot & 1;
 }
 
 /* ---- hints, on the link thread */
@@ -52,7 +52,7 @@ static void hand_over(const struct stream_event *event, int64_t pos)
     struct pdu *pdu = NULL;
     for (size_t i = 0; i < event->destinations.len; i++) {
         struct slice server = event->destinations.at[i];
-        if (!distributor_owns(slot_of(server)) || slice_eq(server, server_name()) || slice_eq(server, origin))
+        if (!(owned >> slot_of(server) & 1) || slice_eq(server, server_name()) || slice_eq(server, origin))
             continue;
         if (!pdu)
             pdu = pdu_create(event->event_nid, pos, event->json);
@@ -123,7 +123,6 @@ static void restore(const struct destinations_of_slots_row *row)
         destination_owe(destination, row->owed_pos);
         destination->saved_owed_pos = row->owed_pos;
     }
-    pool_poke(destination);
 }
 
 /* Servers with events since the slot's distributed_pos owe from there. Under the lock. */
@@ -132,9 +131,7 @@ static void owe_since(struct slice server, int64_t pos, uint64_t slots, const in
     int slot = slot_of(server);
     if (!(slots >> slot & 1) || slice_eq(server, server_name()))
         return;
-    struct destination *destination = destination_get(server);
-    destination_owe(destination, floor && floor[slot] > pos ? floor[slot] : pos);
-    pool_poke(destination);
+    destination_owe(destination_get(server), floor && floor[slot] > pos ? floor[slot] : pos); /* the next round wakes it */
 }
 
 static enum fault take_slots(struct call *call, uint64_t gained)

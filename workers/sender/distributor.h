@@ -11,8 +11,9 @@
 #include "lib/kit/worker.h"
 
 enum fault distributor_start(struct worker *worker);
-void distributor_stop(void);     /* before the pool's stop: nothing new is handed over */
-void distributor_finish(void);   /* after it: writes the last distributed_pos */
-bool distributor_owns(int slot); /* under the destinations' lock */
+void distributor_stop(void);   /* before the pool's stop: nothing new is handed over */
+void distributor_finish(void); /* after it: writes the last distributed_pos */
+bool distributor_owns(
+    int slot); /* under the destinations' lock: its destinations are ours to serve, and what they are owed is known */
 
 #endif

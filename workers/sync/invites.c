@@ -1,7 +1,6 @@
 /* Invites and knocks: stripped state. Of rooms elsewhere it came with the invite; of rooms here it is taken from the current state. */
-#include "lib/store/render.h"
+#include "workers/sync/answer.h"
 #include "workers/sync/queries.h"
-#include "workers/sync/work.h"
 
 static bool is_offered_here(const struct sync_room *room)
 {

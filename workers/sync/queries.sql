@@ -391,3 +391,77 @@ CROSS JOIN LATERAL (
       AND e.type IN ('m.room.message', 'm.room.encrypted', 'm.sticker', 'm.call.invite', 'm.poll.start', 'org.matrix.msc3381.poll.start', 'm.room.tombstone')
     ORDER BY e.room_pos DESC LIMIT $5) t
 ORDER BY w.ordinal, t.room_pos DESC;
+
+-- name: receipts_put
+-- why: a receipt never goes back in the timeline; places that are unknown here count as new
+-- param: room_ids text[]
+-- param: user_ids text[]
+-- param: types text[]
+-- param: thread_ids text[]
+-- param: event_ids text[]
+-- param: datas bytea[]
+-- column: room_id text
+-- column: user_id text
+-- column: receipt_type text
+-- column: thread_id text
+-- column: event_id text
+-- column: pos xid8
+INSERT INTO receipt AS old (room_id, user_id, receipt_type, thread_id, event_id, data, room_pos)
+SELECT DISTINCT ON (w.r, w.u, w.t, w.h) w.r, w.u, w.t, w.h, w.e, w.d, coalesce(e.room_pos, 0)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[]) WITH ORDINALITY AS w(r, u, t, h, e, d, ordinal)
+LEFT JOIN event e ON e.event_id = w.e
+ORDER BY w.r, w.u, w.t, w.h, coalesce(e.room_pos, 0) DESC, w.ordinal DESC
+ON CONFLICT (room_id, user_id, receipt_type, thread_id) DO UPDATE
+SET event_id = excluded.event_id, data = excluded.data, room_pos = excluded.room_pos, pos = pg_current_xact_id()
+WHERE old.event_id <> excluded.event_id AND (old.room_pos < excluded.room_pos OR excluded.room_pos = 0)
+RETURNING room_id, user_id, receipt_type, thread_id, event_id, pos;
+
+-- name: joined_in
+-- why: may this user do that here?
+-- param: room_id text
+-- param: user_id text
+-- column: room_nid bigint
+-- column: membership text
+SELECT r.room_nid, m.membership FROM room r LEFT JOIN membership m ON m.room_nid = r.room_nid AND m.user_id = $2 WHERE r.room_id = $1;
+
+-- name: joined_of
+-- why: which of these are in their rooms; for what other servers tell
+-- param: room_ids text[]
+-- param: user_ids text[]
+-- column: ordinal bigint
+SELECT w.ordinal
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(room_id, user_id, ordinal)
+JOIN room r ON r.room_id = w.room_id
+JOIN membership m ON m.room_nid = r.room_nid AND m.user_id = w.user_id AND m.membership = 'join';
+
+-- name: sharing_of
+-- why: with which of these users is a room shared?
+-- param: user_id text
+-- param: others text[]
+-- column: other text
+SELECT w.other FROM unnest($2::text[]) w(other)
+WHERE w.other = $1 OR EXISTS (
+    SELECT 1 FROM membership a JOIN membership b ON b.room_nid = a.room_nid AND b.user_id = w.other AND b.membership = 'join'
+    WHERE a.user_id = $1 AND a.membership = 'join');
+
+-- name: rooms_of
+-- param: user_ids text[]
+-- column: user_id text
+-- column: room_id text
+SELECT w.user_id, r.room_id FROM unnest($1::text[]) w(user_id)
+JOIN membership m ON m.user_id = w.user_id AND m.membership = 'join'
+JOIN room r ON r.room_nid = m.room_nid;
+
+-- name: servers_of
+-- why: other servers in a user's rooms
+-- param: user_id text
+-- param: own_server text
+-- column: server text
+SELECT DISTINCT b.server FROM membership a
+JOIN membership b ON b.room_nid = a.room_nid AND b.membership = 'join'
+WHERE a.user_id = $1 AND a.membership = 'join' AND b.server <> $2;
+
+-- name: account_exists
+-- param: user_id text
+-- column: there boolean
+SELECT EXISTS (SELECT 1 FROM account WHERE user_id = $1);
