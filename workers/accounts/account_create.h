@@ -6,7 +6,7 @@
 
 struct new_account {
     struct slice user_id;
-    struct slice password; /* absent: nobody can log in with one */
+    struct slice password;    /* absent: nobody can log in with one */
     struct slice displayname; /* absent if none */
     bool is_admin, is_guest;
 };

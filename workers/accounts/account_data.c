@@ -27,18 +27,10 @@ static bool check_access(struct call *call, struct slice *room_id, struct reply 
 }
 
 /* Rules are made with the account; one that was imported without has the defaults. */
-static struct reply absent_data(struct call *call, struct slice room_id, struct slice type, struct db_result *marker)
+static struct reply absent_data(struct call *call, struct slice room_id, struct slice type)
 {
-    struct fully_read_find_row row;
     if (room_id.len == 0 && slice_eq(type, SLICE("m.push_rules")))
         return reply_raw_json(push_defaults(call->arena, call->requester.user_id));
-    if (room_id.len && slice_eq(type, SLICE("m.fully_read")) && fully_read_find_next(marker, &row)) {
-        struct json_writer w = json_writer_in(call->arena);
-        json_begin_object(&w);
-        json_put_string(&w, "event_id", row.event_id);
-        json_end_object(&w);
-        return reply_json(&w);
-    }
     return call_fail(call, FAULT_NOT_FOUND, "No account data of this type");
 }
 
@@ -50,31 +42,44 @@ static struct reply read_data(struct call *call)
     if (!check_access(call, &room_id, &answer))
         return answer;
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_account_data_find(batch, user_id, room_id, type), *marker = q_fully_read_find(batch, user_id, room_id);
+    struct db_result *result = q_account_data_find(batch, user_id, room_id, type);
     enum fault fault = db_run(batch);
     if (fault)
         return call_fail(call, fault, NULL);
-    return account_data_find_next(result, &row) ? reply_raw_json(row.content) : absent_data(call, room_id, type, marker);
+    return account_data_find_next(result, &row) ? reply_raw_json(row.content) : absent_data(call, room_id, type);
+}
+
+static enum fault store(struct call *call, struct slice user_id, struct slice room_id, struct slice type, struct slice content)
+{
+    struct account_data_set_row row;
+    struct db_batch *batch = call_batch(call);
+    struct db_result *result = q_account_data_set(batch, user_id, room_id, type, content);
+    enum fault fault = db_run(batch);
+    if (!fault && account_data_set_next(result, &row))
+        change_publish(call, STREAM_account_data, user_id, row.pos);
+    return fault;
 }
 
 static struct reply write_data(struct call *call)
 {
-    struct slice room_id, type = call_param(call, "type"), user_id = call->requester.user_id;
+    struct slice room_id, type = call_param(call, "type");
     struct reply answer;
-    struct account_data_set_row row;
     if (!check_access(call, &room_id, &answer))
         return answer;
     if (slice_eq(type, SLICE("m.fully_read")) || slice_eq(type, SLICE("m.push_rules")))
         return refuse(call, 405, "M_BAD_JSON", "This type has an endpoint of its own");
-    struct db_batch *batch = call_batch(call);
-    struct slice content = call->json->count ? call->json->span : SLICE("{}");
-    struct db_result *result = q_account_data_set(batch, user_id, room_id, type, content);
-    enum fault fault = db_run(batch);
-    if (fault)
-        return call_fail(call, fault, NULL);
-    if (account_data_set_next(result, &row))
-        change_publish(call, STREAM_account_data, user_id, row.pos);
-    return reply_empty();
+    enum fault fault = store(call, call->requester.user_id, room_id, type, call->json->count ? call->json->span : SLICE("{}"));
+    return fault ? call_fail(call, fault, NULL) : reply_empty();
+}
+
+/* ---- message account_data_set: m.fully_read, which is set by its own endpoint */
+enum fault answer_account_data_set(struct call *call, const struct account_data_set_request *request,
+                                   struct account_data_set_reply *reply)
+{
+    struct slice room_id = slice_is_absent(request->room_id) ? SLICE("") : request->room_id;
+    if (!json_is(json_parse(call->arena, request->content, JSON_LAX, NULL), JSON_OBJECT))
+        return FAULT_BAD_JSON;
+    return store(call, request->user_id, room_id, request->type, request->content);
 }
 
 struct reply account_data(struct call *call)

@@ -14,8 +14,8 @@ void changes_add(struct changes *changes, enum stream_kind kind, struct slice ke
         return;
     if (changes->count == changes->capacity) {
         size_t capacity = changes->capacity ? 2 * changes->capacity : 8;
-        changes->at = arena_grow(changes->call->arena, changes->at, changes->capacity * sizeof *changes->at,
-                                 capacity * sizeof *changes->at);
+        changes->at =
+            arena_grow(changes->call->arena, changes->at, changes->capacity * sizeof *changes->at, capacity * sizeof *changes->at);
         changes->capacity = capacity;
     }
     changes->at[changes->count++] = (struct change){kind, key, pos};

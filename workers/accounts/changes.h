@@ -12,7 +12,7 @@ struct changes {
         enum stream_kind kind;
         struct slice key;
         int64_t pos;
-    } *at;
+    } * at;
     size_t count, capacity;
 };
 struct changes changes_in(struct call *call);

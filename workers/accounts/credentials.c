@@ -10,7 +10,8 @@ struct slice credentials_user(struct call *call, const struct json *credentials)
     const struct json *identifier = json_get_object(credentials, "identifier");
     struct slice typed = json_get_string(credentials, "user");
     if (identifier)
-        typed = slice_eq(json_get_string(identifier, "type"), SLICE("m.id.user")) ? json_get_string(identifier, "user") : SLICE_ABSENT;
+        typed =
+            slice_eq(json_get_string(identifier, "type"), SLICE("m.id.user")) ? json_get_string(identifier, "user") : SLICE_ABSENT;
     if (slice_is_absent(typed) || slice_has_nul(typed))
         return SLICE_ABSENT;
     return user_id_to_log_in(call->arena, typed, server_name());

@@ -1,5 +1,5 @@
-/* POST …/account/deactivate (Client-Server API "Account registration and management"). The user leaves his rooms first: while the account
- * still stands, a lost reply can be asked for again. */
+/* POST …/account/deactivate (Client-Server API "Account registration and management"). The user leaves his rooms first: while the
+ * account still stands, a lost reply can be asked for again. */
 #include "lib/base/base64.h"
 #include "lib/base/log.h"
 #include "proto/dispatch.h"
@@ -80,8 +80,7 @@ struct reply deactivate(struct call *call)
         return call_fail(call, fault, NULL);
     if (!ui_auth(call, UI_PASSWORD, &answer))
         return answer;
-    if ((fault = leave_rooms(call, user_id)) ||
-        (fault = close_account(call, user_id, json_get_bool(call->json, "erase", false))))
+    if ((fault = leave_rooms(call, user_id)) || (fault = close_account(call, user_id, json_get_bool(call->json, "erase", false))))
         return call_fail(call, fault, NULL);
     return reply_raw_json(SLICE("{\"id_server_unbind_result\":\"success\"}"));
 }

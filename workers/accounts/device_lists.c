@@ -101,7 +101,8 @@ static enum fault tell(struct call *call, struct slice user_id)
     size_t count = 0, server_count = 0;
     struct key_set *set;
     struct db_batch *batch = call_batch(call);
-    struct db_result *pending = q_device_list_pending_of(batch, user_id), *joined = q_servers_of_user(batch, user_id, server_name());
+    struct db_result *pending = q_device_list_pending_of(batch, user_id),
+                     *joined = q_servers_of_user(batch, user_id, server_name());
     enum fault fault = db_run(batch);
     if (fault || (fault = key_set_load(call, (struct slices){&user_id, 1}, user_id, &set)))
         return fault;

@@ -1,6 +1,6 @@
 /* Changed device lists of our users (Server-Server API "Device Management"): local listeners learn by the row's position, other
- * servers by m.device_list_update and m.signing_key_update. What they have not been told waits in device_list_pending, written in the
- * same transaction, so that nothing is lost when a process dies between the commit and the word. */
+ * servers by m.device_list_update and m.signing_key_update. What they have not been told waits in device_list_pending, written in
+ * the same transaction, so that nothing is lost when a process dies between the commit and the word. */
 #ifndef MYELIN_ACCOUNTS_DEVICE_LISTS_H
 #define MYELIN_ACCOUNTS_DEVICE_LISTS_H
 

@@ -1,5 +1,6 @@
-/* EDUs of other servers about users and devices (Server-Server API "Send-to-device messaging", "Device Management", "Cross-signing"). Each
- * names a user of the origin, or is dropped. A changed device list makes what we cached stale; it is asked for when someone needs it. */
+/* EDUs of other servers about users and devices (Server-Server API "Send-to-device messaging", "Device Management",
+ * "Cross-signing"). Each names a user of the origin, or is dropped. A changed device list makes what we cached stale; it is asked
+ * for when someone needs it. */
 #include "lib/matrix/ids.h"
 #include "proto/dispatch.h"
 #include "workers/accounts/changes.h"

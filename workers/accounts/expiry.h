@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-#define NONCE_MS INT64_C(60000)                  /* of the shared-secret route */
-#define UI_SESSION_MS INT64_C(3600000)           /* of user-interactive authentication */
-#define TO_DEVICE_SEEN_MS INT64_C(604800000)     /* transaction and message ids: a week, longer than anyone retries */
+#define NONCE_MS INT64_C(60000)              /* of the shared-secret route */
+#define UI_SESSION_MS INT64_C(3600000)       /* of user-interactive authentication */
+#define TO_DEVICE_SEEN_MS INT64_C(604800000) /* transaction and message ids: a week, longer than anyone retries */
 
 #endif

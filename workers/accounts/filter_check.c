@@ -49,7 +49,8 @@ const char *filter_problem(const struct json *filter)
     const struct json *format = json_get_cstr(filter, "event_format");
     if (!are_strings(json_get_cstr(filter, "event_fields")))
         return "event_fields must be a list of names";
-    if (!is_absent(format) && !slice_eq(json_string(format), SLICE("client")) && !slice_eq(json_string(format), SLICE("federation")))
+    if (!is_absent(format) && !slice_eq(json_string(format), SLICE("client")) &&
+        !slice_eq(json_string(format), SLICE("federation")))
         return "event_format must be client or federation";
     if (!is_event_filter(json_get_cstr(filter, "presence")))
         return "presence is not an event filter";

@@ -1,6 +1,7 @@
-/* Introductions; see introduce.h. "m.device_list_update … must be sent … when that user joins a room which contains servers which are not
- * already receiving updates for that user's device list" (Server-Server API "Device Management"). Told by the stream of events, so
- * best effort: servers ask for the devices of whom they meet anyway. Every replica hears it; equal EDUs coalesce in the queue. */
+/* Introductions; see introduce.h. "m.device_list_update … must be sent … when that user joins a room which contains servers which
+ * are not already receiving updates for that user's device list" (Server-Server API "Device Management"). Told by the stream of
+ * events, so best effort: servers ask for the devices of whom they meet anyway. Every replica hears it; equal EDUs coalesce in the
+ * queue. */
 #include "workers/accounts/introduce.h"
 
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "workers/accounts/device_lists.h"
 #include "workers/accounts/queries.h"
 
-enum { PAYLOAD_ARENA_BYTES = 1024 * 1024 };
+enum { PAYLOAD_ARENA_BYTES = 64 * 1024 * 1024 /* bounded by the bus; never reached */ };
 
 static void introduce(struct call *call, void *context)
 {

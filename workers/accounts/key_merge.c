@@ -72,7 +72,8 @@ struct slice key_signed_bytes(struct arena *arena, const struct json *key)
     return json_canonical(arena, key, without);
 }
 
-bool key_is_signed_by(struct arena *arena, const struct json *key, struct slice signer, struct slice key_name, struct slice public_key)
+bool key_is_signed_by(struct arena *arena, const struct json *key, struct slice signer, struct slice key_name,
+                      struct slice public_key)
 {
     struct slice key_id = arena_printf(arena, "ed25519:%.*s", PRI(key_name));
     struct slice signature = json_string(json_get(json_get(json_get_object(key, "signatures"), signer), key_id));

@@ -13,7 +13,8 @@ struct slice key_merge(struct arena *arena, struct slice keys, const struct key_
 /* What is signed: canonical, without signatures and unsigned. */
 struct slice key_signed_bytes(struct arena *arena, const struct json *key);
 /* Is the object signed by signer with this ed25519 key (base64) under "ed25519:<key_name>"? */
-bool key_is_signed_by(struct arena *arena, const struct json *key, struct slice signer, struct slice key_name, struct slice public_key);
+bool key_is_signed_by(struct arena *arena, const struct json *key, struct slice signer, struct slice key_name,
+                      struct slice public_key);
 /* The one key of a cross-signing key object, base64: absent when its shape is wrong. */
 struct slice cross_signing_public_key(const struct json *key);
 

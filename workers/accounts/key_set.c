@@ -47,8 +47,8 @@ static void add_signature(struct key_set *set, const struct signatures_of_row *r
 {
     struct key_user *user = user_of(set, row->target_user_id);
     struct key_signature *signature = arena_new(set->arena, struct key_signature);
-    *signature = (struct key_signature){row->signer_user_id, row->signer_key_id, row->signature,
-                                        map_get(user->signatures, row->target_id)};
+    *signature =
+        (struct key_signature){row->signer_user_id, row->signer_key_id, row->signature, map_get(user->signatures, row->target_id)};
     map_put(user->signatures, row->target_id, signature);
 }
 

@@ -7,7 +7,7 @@
 enum { USERS_MAX = 10000 };
 
 struct query {
-    const struct json *wanted;     /* {user id: [device ids]} */
+    const struct json *wanted; /* {user id: [device ids]} */
     struct slices local, remote;
 };
 

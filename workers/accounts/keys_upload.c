@@ -1,5 +1,5 @@
-/* POST …/keys/upload (Client-Server API "End-to-End Encryption"): a device's identity keys, one-time keys and fallback keys. The same
- * again changes nothing; another key under a known one-time key id is refused. */
+/* POST …/keys/upload (Client-Server API "End-to-End Encryption"): a device's identity keys, one-time keys and fallback keys. The
+ * same again changes nothing; another key under a known one-time key id is refused. */
 #include "proto/dispatch.h"
 #include "workers/accounts/device_lists.h"
 #include "workers/accounts/key_merge.h"
@@ -53,9 +53,9 @@ static bool take_keys(struct call *call, const char *member, struct key_list *li
     }
     json_each (key, keys) {
         struct slice algorithm, key_id;
-        bool good = slice_cut(key->key, ':', &algorithm, &key_id) && algorithm.len && key_id.len && key->key.len <= KEY_NAME_BYTES_MAX &&
-                    !slice_has_nul(key->key) && (json_is(key, JSON_STRING) || json_is(key, JSON_OBJECT)) &&
-                    key->span.len <= ONE_KEY_BYTES_MAX;
+        bool good = slice_cut(key->key, ':', &algorithm, &key_id) && algorithm.len && key_id.len &&
+                    key->key.len <= KEY_NAME_BYTES_MAX && !slice_has_nul(key->key) &&
+                    (json_is(key, JSON_STRING) || json_is(key, JSON_OBJECT)) && key->span.len <= ONE_KEY_BYTES_MAX;
         if (!good) {
             *answer = call_failf(call, FAULT_BAD_JSON, "%s has a key that is not one", member);
             return false;

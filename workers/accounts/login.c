@@ -79,7 +79,8 @@ struct reply refresh_token(struct call *call)
                               .refresh_token = random_token(call->arena, "myr_")};
     session.dropped = q_tokens_drop(transaction, row.user_id, (struct slices){&row.device_id, 1});
     q_refresh_tokens_settle(transaction, row.user_id, row.device_id, hash);
-    q_token_insert(transaction, token_hash(call->arena, session.access_token), row.user_id, row.device_id, now + REFRESHABLE_MS, now);
+    q_token_insert(transaction, token_hash(call->arena, session.access_token), row.user_id, row.device_id, now + REFRESHABLE_MS,
+                   now);
     q_refresh_token_insert(transaction, token_hash(call->arena, session.refresh_token), row.user_id, row.device_id, now);
     if ((fault = db_commit(transaction)))
         return call_fail(call, fault, NULL);

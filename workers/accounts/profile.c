@@ -35,7 +35,8 @@ static enum fault local_profile(struct call *call, struct slice user_id, struct 
 
 static struct slice query_uri(struct call *call, struct slice user_id, struct slice name)
 {
-    struct slice uri = arena_printf(call->arena, "/_matrix/federation/v1/query/profile?user_id=%.*s", PRI(uri_encode(call->arena, user_id)));
+    struct slice uri =
+        arena_printf(call->arena, "/_matrix/federation/v1/query/profile?user_id=%.*s", PRI(uri_encode(call->arena, user_id)));
     if (slice_is_absent(name))
         return uri;
     return arena_printf(call->arena, "%.*s&field=%.*s", PRI(uri), PRI(uri_encode(call->arena, name)));

@@ -6,7 +6,7 @@
 
 enum { PROFILE_BYTES_MAX = 65536, FIELD_NAME_BYTES_MAX = 255, DISPLAYNAME_BYTES_MAX = 1024, AVATAR_URL_BYTES_MAX = 1024 };
 
-bool profile_field_is_valid(struct slice name); /* displayname, avatar_url, or a namespaced one: m.tz, org.example.x */
+bool profile_field_is_valid(struct slice name);    /* displayname, avatar_url, or a namespaced one: m.tz, org.example.x */
 bool displayname_is_acceptable(struct slice name); /* absent is fine */
 /* NULL: fine; else what is wrong with the value. */
 const char *profile_value_problem(struct slice name, const struct json *value);

@@ -524,6 +524,13 @@ JOIN device d ON d.user_id = w.u AND (w.i = '*' OR d.device_id = w.i)
 WHERE EXISTS (SELECT 1 FROM fresh)
 RETURNING user_id, pos;
 
+-- name: to_device_acknowledge
+-- param: user_id text
+-- param: device_id text
+-- param: up_to_seq bigint
+-- param: below_pos xid8
+DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND seq <= $3 AND pos < $4;
+
 -- name: to_device_seen_expire
 -- param: before bigint
 DELETE FROM to_device_seen WHERE seen_ts < $1;
@@ -551,13 +558,6 @@ SELECT pg_advisory_xact_lock(hashtextextended($1, 7)) IS NOT NULL;
 -- column: pos xid8
 INSERT INTO account_data (user_id, room_id, type, content) VALUES ($1, $2, $3, $4)
 ON CONFLICT (user_id, room_id, type) DO UPDATE SET content = excluded.content, pos = excluded.pos RETURNING pos;
-
--- name: fully_read_find
--- why: kept by sync among the receipts
--- param: user_id text
--- param: room_id text
--- column: event_id text
-SELECT event_id FROM receipt WHERE room_id = $2 AND user_id = $1 AND receipt_type = 'm.fully_read' AND thread_id = '';
 
 -- name: filter_put
 -- why: equal ones share an id; at most $4 of a user

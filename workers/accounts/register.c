@@ -51,8 +51,7 @@ static struct reply register_guest(struct call *call)
         return answer;
     session.device_id = SLICE_ABSENT;
     session.is_refreshable = false;
-    struct slice user_id =
-        arena_printf(call->arena, "@guest-%.*s:%.*s", PRI(random_localpart(call->arena)), PRI(server_name()));
+    struct slice user_id = arena_printf(call->arena, "@guest-%.*s:%.*s", PRI(random_localpart(call->arena)), PRI(server_name()));
     struct new_account account = {.user_id = user_id, .is_guest = true};
     return create(call, &account, &session, true);
 }

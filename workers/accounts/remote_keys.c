@@ -49,7 +49,7 @@ struct bus_ticket *ask_server(struct call *call, struct slice server, const char
 
 struct asked {
     struct slices user_ids;
-    bool *shared;      /* by index of user */
+    bool *shared; /* by index of user */
     int64_t *seen_pos;
     size_t count;
 };
@@ -102,11 +102,12 @@ static bool is_own(const struct json *keys, struct slice user_id)
            !slice_has_nul(keys->key);
 }
 
-static enum fault keep(struct call *call, struct slice user_id, int64_t seen_pos, const struct json *devices, const struct json *master,
-                       const struct json *self_signing)
+static enum fault keep(struct call *call, struct slice user_id, int64_t seen_pos, const struct json *devices,
+                       const struct json *master, const struct json *self_signing)
 {
     size_t most = devices ? devices->count : 0, count = 0;
-    struct slice *ids = arena_new_array(call->arena, most + 1, struct slice), *keys = arena_new_array(call->arena, most + 1, struct slice);
+    struct slice *ids = arena_new_array(call->arena, most + 1, struct slice),
+                 *keys = arena_new_array(call->arena, most + 1, struct slice);
     json_each (device, devices) {
         ids[count] = device->key;
         keys[count++] = device->span;
@@ -172,7 +173,8 @@ enum fault remote_keys_refresh(struct call *call, struct key_set *set, struct sl
     struct slice *servers = arena_new_array(call->arena, asked.count, struct slice);
     size_t failures = 0;
     for (struct server_group *group = groups; group; group = group->next)
-        group->ticket = ask_server(call, group->server, "/_matrix/federation/v1/user/keys/query", query_body(call, &asked, group), timeout_ms);
+        group->ticket =
+            ask_server(call, group->server, "/_matrix/federation/v1/user/keys/query", query_body(call, &asked, group), timeout_ms);
     for (struct server_group *group = groups; group; group = group->next) {
         struct fetch_reply reply;
         const struct json *answer = NULL;

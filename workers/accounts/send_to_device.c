@@ -1,5 +1,6 @@
-/* PUT …/sendToDevice/{eventType}/{txnId} (Client-Server API "Send-to-Device messaging"). Other servers' users first, by durable EDUs whose
- * message id comes from the transaction: sent twice, they arrive once. Then ours, together with the note that it is done. */
+/* PUT …/sendToDevice/{eventType}/{txnId} (Client-Server API "Send-to-Device messaging"). Other servers' users first, by durable
+ * EDUs whose message id comes from the transaction: sent twice, they arrive once. Then ours, together with the note that it is
+ * done. */
 #include <sodium.h>
 
 #include "lib/base/base64.h"

@@ -1,16 +1,15 @@
-/* What we are: GET …/versions, the well-known files, …/capabilities (Client-Server API "API Versions", "Well-known URIs", "Capabilities
- * negotiation"; Server-Server API "Resolving server names"). */
+/* What we are: GET …/versions, the well-known files, …/capabilities (Client-Server API "API Versions", "Well-known URIs",
+ * "Capabilities negotiation"; Server-Server API "Resolving server names"). */
 #include "lib/matrix/room_version.h"
 #include "proto/dispatch.h"
 
 /* Only what is really here: a version is added when its endpoints are (facts/CLIENTS.md §3). v1.11 waits for media. */
 static const char *const spec_versions[] = {"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10"};
 static const char *const features[] = {
-    "org.matrix.msc2285.stable",         /* private read receipts */
-    "org.matrix.msc3827.stable",         /* room types in the directory */
-    "org.matrix.msc3967",                /* first cross-signing keys without more proof */
-    "org.matrix.e2e_cross_signing",
-    "uk.tcpip.msc4133",                  /* profile fields */
+    "org.matrix.msc2285.stable",                        /* private read receipts */
+    "org.matrix.msc3827.stable",                        /* room types in the directory */
+    "org.matrix.msc3967",                               /* first cross-signing keys without more proof */
+    "org.matrix.e2e_cross_signing", "uk.tcpip.msc4133", /* profile fields */
     "uk.tcpip.msc4133.stable",
 };
 

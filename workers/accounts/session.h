@@ -20,7 +20,7 @@ bool session_from_body(struct call *call, struct session *session, struct reply 
 void session_add(struct call *call, struct db_batch *batch, struct session *session);
 /* After the commit: tells about ended tokens. */
 void session_opened(struct call *call, struct session *session);
-enum fault session_open(struct call *call, struct session *session); /* all of it in one trip */
+enum fault session_open(struct call *call, struct session *session);      /* all of it in one trip */
 void session_write(struct json_writer *w, const struct session *session); /* members of the answer */
 /* Every row of a tokens_drop… statement as a change. */
 #define TOKENS_DROPPED(changes, result, row_type, next) \

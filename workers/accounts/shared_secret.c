@@ -1,6 +1,6 @@
 /* /_synapse/admin/v1/register: accounts made by whoever knows registration_shared_secret. The field's tools and tests use Synapse's
- * form: GET gives a nonce, good once and for a minute; POST proves the secret by HMAC-SHA1 over nonce, name, password, admin flag and
- * user type, joined by NUL. */
+ * form: GET gives a nonce, good once and for a minute; POST proves the secret by HMAC-SHA1 over nonce, name, password, admin flag
+ * and user type, joined by NUL. */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <sodium.h>

@@ -1,5 +1,6 @@
-/* POST …/keys/signatures/upload (Client-Server API "Cross-signing"). Whom one may sign: one's own devices with the self-signing key, one's own
- * master key with a device, other users' master keys with the user-signing key. The object must be the key as it is stored. */
+/* POST …/keys/signatures/upload (Client-Server API "Cross-signing"). Whom one may sign: one's own devices with the self-signing
+ * key, one's own master key with a device, other users' master keys with the user-signing key. The object must be the key as it is
+ * stored. */
 #include "lib/matrix/ids.h"
 #include "proto/dispatch.h"
 #include "workers/accounts/device_lists.h"
@@ -127,8 +128,9 @@ static enum fault store(struct signing *signing)
     struct changes changes = changes_in(call);
     struct device_list_touch_row touched;
     struct db_batch *transaction = call_transaction(call);
-    q_signatures_insert(transaction, signing->me, (struct slices){accepted->key_ids, count}, (struct slices){accepted->users, count},
-                        (struct slices){accepted->targets, count}, (struct slices){accepted->texts, count});
+    q_signatures_insert(transaction, signing->me, (struct slices){accepted->key_ids, count},
+                        (struct slices){accepted->users, count}, (struct slices){accepted->targets, count},
+                        (struct slices){accepted->texts, count});
     struct db_result *result = q_device_list_touch(transaction, others);
     enum fault fault = own.len ? device_list_bump(transaction, signing->me, own, &changes) : FAULT_OK;
     if (fault || (fault = db_commit(transaction)))

@@ -5,9 +5,9 @@
 
 #include "lib/base/clock.h"
 #include "workers/accounts/credentials.h"
+#include "workers/accounts/expiry.h"
 #include "workers/accounts/queries.h"
 #include "workers/accounts/random_names.h"
-#include "workers/accounts/expiry.h"
 
 static const char *const stage_names[] = {"m.login.dummy", "m.login.password"};
 
@@ -51,7 +51,8 @@ static enum fault session_create(struct call *call, struct ui_session *session)
 }
 
 /* The 401 that asks for the stage; errcode and error only after a failed attempt. */
-static struct reply challenge(struct call *call, enum ui_stage stage, struct ui_session *session, const char *errcode, const char *error)
+static struct reply challenge(struct call *call, enum ui_stage stage, struct ui_session *session, const char *errcode,
+                              const char *error)
 {
     enum fault fault = slice_is_absent(session->id) ? session_create(call, session) : FAULT_OK;
     if (fault)

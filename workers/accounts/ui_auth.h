@@ -1,4 +1,5 @@
-/* User-interactive authentication (Client-Server API, section of that name): an endpoint asks for one more proof. Each of our flows has one stage. */
+/* User-interactive authentication (Client-Server API, section of that name): an endpoint asks for one more proof. Each of our flows
+ * has one stage. */
 #ifndef MYELIN_ACCOUNTS_UI_AUTH_H
 #define MYELIN_ACCOUNTS_UI_AUTH_H
 

@@ -24,7 +24,6 @@ struct slice user_id_to_register(struct arena *arena, struct slice username, str
 
 struct slice user_id_to_log_in(struct arena *arena, struct slice typed, struct slice server)
 {
-    struct slice user_id =
-        typed.len && typed.at[0] == '@' ? typed : arena_printf(arena, "@%.*s:%.*s", PRI(typed), PRI(server));
+    struct slice user_id = typed.len && typed.at[0] == '@' ? typed : arena_printf(arena, "@%.*s:%.*s", PRI(typed), PRI(server));
     return user_id_is_valid(user_id) && slice_eq(id_server_name(user_id), server) ? user_id : SLICE_ABSENT;
 }

@@ -1,9 +1,11 @@
 /* Plain sends by clients, straight to the writer: PUT …/send, …/state and …/redact (Client-Server API "Sending events to a room",
  * "Redactions"). */
 #include "lib/base/clock.h"
+#include "lib/matrix/ids.h"
 #include "lib/store/event_row.h"
 #include "proto/dispatch.h"
 #include "workers/events/append.h"
+#include "workers/events/canonical_alias.h"
 
 static struct reply event_id_reply(struct call *call, struct slice event_id)
 {
@@ -51,9 +53,22 @@ struct reply send_message(struct call *call)
                       call_param(call, "txnId"), false);
 }
 
+/* What the rules of rooms leave open and the API does not. */
+static enum fault check_state(struct call *call, struct slice type, struct slice state_key)
+{
+    if (slice_eq(type, SLICE("m.room.member")) && !user_id_is_valid(state_key))
+        return FAULT_BAD_JSON;
+    if (slice_eq(type, SLICE("m.room.canonical_alias")) && state_key.len == 0)
+        return canonical_alias_check(call, call_param(call, "roomId"), call->json);
+    return FAULT_OK;
+}
+
 struct reply send_state(struct call *call)
 {
     struct slice state_key = call_param(call, "stateKey");
+    enum fault fault = check_state(call, call_param(call, "eventType"), slice_is_absent(state_key) ? SLICE("") : state_key);
+    if (fault)
+        return append_reply(call, fault, &(struct appended){0});
     return append_one(call,
                       (struct event_draft){.type = call_param(call, "eventType"),
                                            .state_key = slice_is_absent(state_key) ? SLICE("") : state_key,

@@ -116,8 +116,8 @@ static void add_memberships(struct db_batch *batch, const struct room_write *wri
     size_t set = 0, removed = 0;
     for (size_t i = 0; i < changes->count; i++) {
         const struct event *event = changes->events[i];
-        if (!event_is(event, "m.room.member"))
-            continue;
+        if (!event_is(event, "m.room.member") || !user_id_is_valid(event->state_key))
+            continue; /* the rules let a state key through that is no user's; nobody can be meant by it */
         if (changes->nids[i] == 0) {
             columns[5][removed++] = event->state_key;
             continue;

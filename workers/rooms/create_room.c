@@ -42,6 +42,11 @@ static bool check_body(struct call *call, struct reply *answer)
         *answer = call_fail(call, FAULT_BAD_JSON, "initial_state must list events with type and content");
         return false;
     }
+    struct slice visibility = json_get_string(call->json, "visibility");
+    if (!slice_is_absent(visibility) && !slice_eq(visibility, SLICE("public")) && !slice_eq(visibility, SLICE("private"))) {
+        *answer = call_fail(call, FAULT_INVALID_PARAM, "visibility is public or private");
+        return false;
+    }
     const struct json *invite_3pid = json_get_array(call->json, "invite_3pid");
     if (invite_3pid && invite_3pid->count) {
         *answer = call_fail(call, FAULT_UNRECOGNIZED, "Invites by e-mail or phone need an identity server; none is configured");
@@ -59,8 +64,8 @@ static bool check_alias(struct call *call, struct slice *alias, struct reply *an
     if (slice_is_absent(local))
         return true;
     *alias = arena_printf(call->arena, "#%.*s:%.*s", PRI(local), PRI(server_name()));
-    bool colon = memchr(local.at, ':', local.len) != NULL;
-    if (local.len == 0 || colon || !room_alias_is_valid(*alias)) {
+    bool colon = local.len && memchr(local.at, ':', local.len) != NULL;
+    if (local.len == 0 || colon || slice_has_nul(local) || !room_alias_is_valid(*alias)) {
         *answer = call_fail(call, FAULT_INVALID_PARAM, "room_alias_name is not the local part of an alias");
         return false;
     }

@@ -136,18 +136,19 @@ WHERE d.pos >= $2 AND NOT pg_visible_in_snapshot(d.pos, $3::pg_snapshot)
 -- param: moved_nids bigint[]
 -- column: user_id text
 -- column: shares boolean
-SELECT c.user_id, EXISTS (
-    SELECT 1 FROM membership a JOIN membership b ON b.room_nid = a.room_nid AND b.user_id = c.user_id AND b.membership = 'join'
-    WHERE a.user_id = $1 AND a.membership = 'join') AS shares
+SELECT c.user_id, (
+    SELECT true FROM membership a JOIN membership b ON b.room_nid = a.room_nid AND b.user_id = c.user_id AND b.membership = 'join'
+    WHERE a.user_id = $1 AND a.membership = 'join' LIMIT 1) IS NOT NULL AS shares
 FROM (SELECT s.state_key AS user_id
       FROM unnest($4::bigint[]) w(room_nid)
       JOIN current_state s ON s.room_nid = w.room_nid AND s.pos >= $2 AND NOT pg_visible_in_snapshot(s.pos, $3::pg_snapshot) AND s.type = 'm.room.member'
       JOIN event e ON e.event_nid = s.event_nid
-      JOIN membership n ON n.room_nid = w.room_nid AND n.user_id = s.state_key
+      CROSS JOIN LATERAL (SELECT membership FROM membership WHERE room_nid = w.room_nid AND user_id = s.state_key OFFSET 0) n
       LEFT JOIN event b ON b.event_nid = e.replaces_nid
       WHERE (n.membership = 'join') <> coalesce(position('"membership":"join"'::bytea IN b.json) > 0, false)
       UNION
-      SELECT m.user_id FROM unnest($5::bigint[]) w(room_nid) JOIN membership m ON m.room_nid = w.room_nid AND m.membership = 'join') c
+      SELECT m.user_id FROM unnest($5::bigint[]) w(room_nid)
+      CROSS JOIN LATERAL (SELECT user_id FROM membership WHERE room_nid = w.room_nid AND membership = 'join' OFFSET 0) m) c
 WHERE c.user_id <> $1;
 
 -- name: timelines
@@ -181,7 +182,7 @@ WHERE c.user_id <> $1;
 -- column: state_key text
 -- column: sender text
 -- column: json bytea
-SELECT w.ordinal, t.swept, EXISTS (SELECT 1 FROM backward_edge b WHERE b.child_nid = t.event_nid) AS has_gap, t.event_nid, t.room_pos, t.pos, t.depth, t.origin_server_ts, t.snapshot_nid, t.redacted_by, t.replaces_nid, t.flags::bigint, t.event_id, t.type, t.state_key, t.sender, t.json
+SELECT w.ordinal, t.swept, (SELECT true FROM backward_edge b WHERE b.child_nid = t.event_nid LIMIT 1) IS NOT NULL AS has_gap, t.event_nid, t.room_pos, t.pos, t.depth, t.origin_server_ts, t.snapshot_nid, t.redacted_by, t.replaces_nid, t.flags::bigint, t.event_id, t.type, t.state_key, t.sender, t.json
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w(room_nid, until, only_new, ordinal)
 CROSS JOIN LATERAL (
     SELECT s.* FROM (
@@ -431,8 +432,8 @@ SELECT r.room_nid, m.membership FROM room r LEFT JOIN membership m ON m.room_nid
 -- column: ordinal bigint
 SELECT w.ordinal
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(room_id, user_id, ordinal)
-JOIN room r ON r.room_id = w.room_id
-JOIN membership m ON m.room_nid = r.room_nid AND m.user_id = w.user_id AND m.membership = 'join';
+CROSS JOIN LATERAL (SELECT room_nid FROM room WHERE room_id = w.room_id OFFSET 0) r
+CROSS JOIN LATERAL (SELECT 1 FROM membership WHERE room_nid = r.room_nid AND user_id = w.user_id AND membership = 'join' OFFSET 0) m;
 
 -- name: sharing_of
 -- why: with which of these users is a room shared?
@@ -449,7 +450,7 @@ WHERE w.other = $1 OR EXISTS (
 -- column: user_id text
 -- column: room_id text
 SELECT w.user_id, r.room_id FROM unnest($1::text[]) w(user_id)
-JOIN membership m ON m.user_id = w.user_id AND m.membership = 'join'
+CROSS JOIN LATERAL (SELECT room_nid FROM membership WHERE user_id = w.user_id AND membership = 'join' OFFSET 0) m
 JOIN room r ON r.room_nid = m.room_nid;
 
 -- name: servers_of
