@@ -72,16 +72,6 @@ static struct reply write_data(struct call *call)
     return fault ? call_fail(call, fault, NULL) : reply_empty();
 }
 
-/* ---- message account_data_set: m.fully_read, which is set by its own endpoint */
-enum fault answer_account_data_set(struct call *call, const struct account_data_set_request *request,
-                                   struct account_data_set_reply *reply)
-{
-    struct slice room_id = slice_is_absent(request->room_id) ? SLICE("") : request->room_id;
-    if (!json_is(json_parse(call->arena, request->content, JSON_LAX, NULL), JSON_OBJECT))
-        return FAULT_BAD_JSON;
-    return store(call, request->user_id, room_id, request->type, request->content);
-}
-
 struct reply account_data(struct call *call)
 {
     return read_data(call);

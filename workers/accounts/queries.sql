@@ -524,13 +524,6 @@ JOIN device d ON d.user_id = w.u AND (w.i = '*' OR d.device_id = w.i)
 WHERE EXISTS (SELECT 1 FROM fresh)
 RETURNING user_id, pos;
 
--- name: to_device_acknowledge
--- param: user_id text
--- param: device_id text
--- param: up_to_seq bigint
--- param: below_pos xid8
-DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND seq <= $3 AND pos < $4;
-
 -- name: to_device_seen_expire
 -- param: before bigint
 DELETE FROM to_device_seen WHERE seen_ts < $1;

@@ -3,7 +3,6 @@
 
 #include "lib/base/clock.h"
 #include "lib/matrix/ids.h"
-#include "proto/dispatch.h"
 #include "workers/accounts/changes.h"
 #include "workers/accounts/queries.h"
 
@@ -64,13 +63,4 @@ enum fault to_device_deliver(struct call *call, const struct to_device *message)
     if (!fault)
         changes_publish(&changes);
     return fault;
-}
-
-/* ---- message to_device_delete: a client came back with the token that it got them with */
-enum fault answer_to_device_delete(struct call *call, const struct to_device_delete_request *request,
-                                   struct to_device_delete_reply *reply)
-{
-    struct db_batch *batch = call_batch(call);
-    q_to_device_acknowledge(batch, request->user_id, request->device_id, request->up_to_seq, request->below_pos);
-    return db_run(batch);
 }

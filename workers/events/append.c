@@ -30,7 +30,7 @@ static enum fault find_standing(struct call *call, struct hot_room *room, const 
     *event_id = SLICE_ABSENT;
     int64_t key;
     struct event *standing;
-    enum fault fault = state_keys_intern(call, &draft->type, &draft->state_key, 1, &key);
+    enum fault fault = state_keys_find(call, &draft->type, &draft->state_key, 1, &key);
     if (fault)
         return fault;
     int64_t nid = state_map_get(room->state->map, key);

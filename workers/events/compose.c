@@ -21,7 +21,7 @@ static enum fault needed_state(struct room_write *write, const struct state_need
         keys[i] = needs[i].state_key;
         events[i] = NULL;
     }
-    enum fault fault = state_keys_intern(call, types, keys, count, key_nids);
+    enum fault fault = state_keys_find(call, types, keys, count, key_nids);
     if (fault)
         return fault;
     for (size_t i = 0; i < count; i++) {

@@ -264,7 +264,7 @@ enum fault room_state_needed(struct call *call, struct hot_room *room, struct st
         types[i] = slice_from_cstr(needs[i].type);
         keys[i] = needs[i].state_key;
     }
-    enum fault fault = state_keys_intern(call, types, keys, count, key_nids);
+    enum fault fault = state_keys_find(call, types, keys, count, key_nids);
     if (fault)
         return fault;
     for (size_t i = 0; i < count; i++)

@@ -106,6 +106,15 @@ SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid
 FROM event e LEFT JOIN state_key k ON k.type = e.type AND k.state_key = e.state_key
 WHERE e.event_id = ANY($1);
 
+-- name: state_key_find
+-- param: types text[]
+-- param: state_keys text[]
+-- column: type text
+-- column: state_key text
+-- column: state_key_nid bigint
+SELECT s.type, s.state_key, s.state_key_nid
+FROM unnest($1::text[], $2::text[]) AS w(t, k) JOIN state_key s ON s.type = w.t AND s.state_key = w.k;
+
 -- name: state_key_intern
 -- param: types text[]
 -- param: state_keys text[]

@@ -29,30 +29,77 @@ static void remember(struct slice key, int64_t nid)
     pthread_mutex_unlock(&lock);
 }
 
-enum fault state_keys_intern(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count,
-                             int64_t *nids)
+/* The pairs whose number is not known yet. */
+struct unknown {
+    struct slice *types, *keys;
+    size_t count;
+};
+
+static struct unknown unknown_of(struct arena *arena, const struct slice *types, const struct slice *state_keys, size_t count,
+                                 const int64_t *nids)
+{
+    struct unknown unknown = {arena_new_array(arena, count, struct slice), arena_new_array(arena, count, struct slice), 0};
+    for (size_t i = 0; i < count; i++) {
+        if (nids[i])
+            continue;
+        unknown.types[unknown.count] = types[i];
+        unknown.keys[unknown.count++] = state_keys[i];
+    }
+    return unknown;
+}
+
+static struct slice *recall(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count, int64_t *nids)
 {
     struct slice *keys = arena_new_array(call->arena, count, struct slice);
-    struct slice *missing_types = arena_new_array(call->arena, count, struct slice);
-    struct slice *missing_keys = arena_new_array(call->arena, count, struct slice);
-    size_t missing = 0;
     for (size_t i = 0; i < count; i++)
         keys[i] = cache_key(call->arena, types[i], state_keys[i]);
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < count; i++)
         nids[i] = (intptr_t)lru_get(cache, keys[i]);
     pthread_mutex_unlock(&lock);
-    for (size_t i = 0; i < count; i++) {
-        if (nids[i])
-            continue;
-        missing_types[missing] = types[i];
-        missing_keys[missing++] = state_keys[i];
+    return keys;
+}
+
+static void fill_in(const struct map *found, const struct slice *keys, size_t count, int64_t *nids)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!nids[i])
+            map_get_i64(found, keys[i], &nids[i]);
+}
+
+enum fault state_keys_find(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count, int64_t *nids)
+{
+    struct slice *keys = recall(call, types, state_keys, count, nids);
+    struct unknown unknown = unknown_of(call->arena, types, state_keys, count, nids);
+    if (unknown.count == 0)
+        return FAULT_OK;
+    struct db_batch *batch = call_batch(call);
+    struct db_result *result =
+        q_state_key_find(batch, (struct slices){unknown.types, unknown.count}, (struct slices){unknown.keys, unknown.count});
+    enum fault fault = db_run(batch);
+    if (fault)
+        return fault;
+    struct state_key_find_row row;
+    struct map *found = map_create(call->arena);
+    while (state_key_find_next(result, &row)) {
+        struct slice key = cache_key(call->arena, row.type, row.state_key);
+        remember(key, row.state_key_nid);
+        map_put_i64(found, key, row.state_key_nid);
     }
+    fill_in(found, keys, count, nids);
+    return FAULT_OK;
+}
+
+enum fault state_keys_intern(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count,
+                             int64_t *nids)
+{
+    struct slice *keys = recall(call, types, state_keys, count, nids);
+    struct unknown unknown = unknown_of(call->arena, types, state_keys, count, nids);
     /* A concurrent insert of the same pair is invisible to the statement that lost: the second round reads it. */
-    for (int round = 0; missing && round < 3; round++) {
+    for (int round = 0; unknown.count && round < 3; round++) {
         struct db_batch *batch = call_batch(call);
         struct db_result *result =
-            q_state_key_intern(batch, (struct slices){missing_types, missing}, (struct slices){missing_keys, missing});
+            q_state_key_intern(batch, (struct slices){unknown.types, unknown.count}, (struct slices){unknown.keys, unknown.count});
         enum fault fault = db_run(batch);
         if (fault)
             return fault;
@@ -63,16 +110,8 @@ enum fault state_keys_intern(struct call *call, const struct slice *types, const
             remember(key, row.state_key_nid);
             map_put_i64(found, key, row.state_key_nid);
         }
-        for (size_t i = 0; i < count; i++)
-            if (!nids[i])
-                map_get_i64(found, keys[i], &nids[i]);
-        missing = 0;
-        for (size_t i = 0; i < count; i++) {
-            if (nids[i])
-                continue;
-            missing_types[missing] = types[i];
-            missing_keys[missing++] = state_keys[i];
-        }
+        fill_in(found, keys, count, nids);
+        unknown = unknown_of(call->arena, types, state_keys, count, nids);
     }
-    return missing ? FAULT_CONFLICT : FAULT_OK;
+    return unknown.count ? FAULT_CONFLICT : FAULT_OK;
 }
