@@ -14,7 +14,7 @@ enum receive_mode {
     RECEIVE_LIVE,       /* new events: soft-fail checks, move the extremities */
     RECEIVE_BACKFILL,   /* history: room_pos counts downwards, extremities stay */
     RECEIVE_OUTLIER,    /* auth and state events without a place in the timeline */
-    RECEIVE_WITH_STATE, /* live, but the state before pdus[0] is given by state_event_ids (its prev events are unknown here) */
+    RECEIVE_WITH_STATE, /* live, but prev events of pdus[0] are unknown here: the states after them are given by state_event_ids */
 };
 
 /* struct <name>_request and struct <name>_reply */

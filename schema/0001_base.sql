@@ -160,10 +160,10 @@ CREATE TABLE registration_nonce (           -- of the shared-secret route
 );
 CREATE INDEX registration_nonce_ts ON registration_nonce (created_ts);
 CREATE TABLE ui_auth_session (              -- user-interactive authentication: completed stages
-    session_id      text COLLATE "C" PRIMARY KEY,
+    session_id      text COLLATE "C" PRIMARY KEY,           -- its hash, as with tokens
     stages          text NOT NULL DEFAULT '',
     operation       text NOT NULL,          -- "handler user path": a session is good for one endpoint of one user
-    request         bytea NOT NULL,         -- the original request without "auth", which later stages may leave out
+    request         bytea NOT NULL,         -- the original request without "auth", which later stages may leave out: encrypted
     created_ts      bigint NOT NULL
 );
 CREATE INDEX ui_auth_session_ts ON ui_auth_session (created_ts);

@@ -70,6 +70,8 @@ def public_room(checks, host, guest, alice, bob, version):
 
     def many():
         sent = []
+        for client in (alice, bob):
+            client.filter = '{"room":{"timeline":{"limit":100}}}'
         for number in range(30):
             sent.append((alice, bob)[number % 2].say(room, f"many {number}"))
         for client in (alice, bob):

@@ -45,15 +45,17 @@ class Pair:
             server.start()
 
     def stop(self):
+        """Gives signs of processes that died."""
         for server in self.servers:
             server.stop()
+        complaints = self.complaints()
         if os.environ.get("KEEP"):
             print("data and logs are in " + self.folder)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+        return complaints
 
     def complaints(self):
-        """Signs of a process that died."""
         marks = ("ERROR: AddressSanitizer", "runtime error:", "ensure(", "assertion", "LeakSanitizer")
         lines = []
         for server in self.servers:
@@ -145,12 +147,12 @@ class Key:
     """An Ed25519 key that signs JSON."""
 
     def __init__(self):
-        self.seed = secrets.token_bytes(32)
-        self.public = unpadded(ed25519.public_key(self.seed))
+        self.secret = ed25519.Key(secrets.token_bytes(32))
+        self.public = unpadded(self.secret.public)
 
     def sign(self, value, user_id, name):
         bare = {k: v for k, v in value.items() if k not in ("signatures", "unsigned")}
-        signature = unpadded(ed25519.sign(self.seed, canonical(bare)))
+        signature = unpadded(self.secret.sign(canonical(bare)))
         signatures = value.setdefault("signatures", {}).setdefault(user_id, {})
         signatures["ed25519:" + name] = signature
         return value

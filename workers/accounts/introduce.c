@@ -6,8 +6,7 @@
 
 #include <stdlib.h>
 
-#include "lib/base/ensure.h"
-#include "lib/base/log.h"
+#include "lib/matrix/ids.h"
 #include "workers/accounts/device_lists.h"
 #include "workers/accounts/queries.h"
 
@@ -19,13 +18,15 @@ static void introduce(struct call *call, void *context)
     free(context);
     struct db_batch *batch = call_batch(call);
     struct db_result *result = q_devices_to_introduce(batch, user_id);
+    struct db_result *servers = q_servers_of_user(batch, user_id, server_name());
+    struct servers_of_user_row server;
     enum fault fault = db_run(batch);
     struct devices_to_introduce_row row;
     struct slice ids[100];
     size_t count = 0;
     while (!fault && count < sizeof ids / sizeof ids[0] && devices_to_introduce_next(result, &row))
         ids[count++] = row.device_id;
-    if (fault || !count)
+    if (fault || !count || !servers_of_user_next(servers, &server))
         return;
     batch = call_batch(call);
     q_device_list_introduce(batch, user_id, (struct slices){ids, count});
@@ -40,9 +41,10 @@ static void heard(struct worker *worker, const struct stream_hint *hint, bool ga
     if (!hint || hint->kind != STREAM_event || gap)
         return;
     struct arena *arena = arena_create(PAYLOAD_ARENA_BYTES);
-    bool joined = stream_event_unpack(arena, hint->payload, &event) && event.local && event.destinations.len &&
+    bool joined = stream_event_unpack(arena, hint->payload, &event) && event.state_changed &&
                   slice_eq(event.type, SLICE("m.room.member")) && slice_eq(event.membership, SLICE("join")) &&
-                  !slice_eq(event.previous_membership, SLICE("join")) && !slice_is_absent(event.state_key);
+                  !slice_eq(event.previous_membership, SLICE("join")) && !slice_is_absent(event.state_key) &&
+                  slice_eq(id_server_name(event.state_key), server_name());
     char *user_id = joined ? strndup(event.state_key.at, event.state_key.len) : NULL;
     if (user_id && !worker_enqueue(worker, slice_from_cstr(user_id), introduce, user_id))
         free(user_id);

@@ -1,8 +1,12 @@
 /* User-interactive authentication; see ui_auth.h. A session belongs to one endpoint, path and user. It remembers the request, which
  * the client may leave out later, and, once its stage is passed, answers for exactly that request only: so a lost reply can be
- * asked for again, and nobody can carry a proof over to another deed. */
+ * asked for again, and nobody can carry a proof over to another deed. The request may hold a password: it is stored encrypted with
+ * a key that only the session id gives, and of that only a hash is stored. */
 #include "workers/accounts/ui_auth.h"
 
+#include <sodium.h>
+
+#include "lib/base/base64.h"
 #include "lib/base/clock.h"
 #include "workers/accounts/credentials.h"
 #include "workers/accounts/expiry.h"
@@ -30,15 +34,54 @@ static struct slice request_without_auth(struct call *call)
     return json_canonical(call->arena, call->json, without);
 }
 
+static struct slice stored_id(struct call *call, struct slice id)
+{
+    return hex_encode(call->arena, token_hash(call->arena, id));
+}
+
+static void key_of(struct slice id, unsigned char key[crypto_secretbox_KEYBYTES])
+{
+    static const unsigned char purpose[] = "ui_auth_session.request";
+    crypto_generichash(key, crypto_secretbox_KEYBYTES, (const unsigned char *)id.at, id.len, purpose, sizeof purpose - 1);
+}
+
+static struct slice seal(struct call *call, struct slice id, struct slice request)
+{
+    unsigned char key[crypto_secretbox_KEYBYTES];
+    size_t len = crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES + request.len;
+    unsigned char *sealed = arena_alloc(call->arena, len);
+    key_of(id, key);
+    randombytes_buf(sealed, crypto_secretbox_NONCEBYTES);
+    crypto_secretbox_easy(sealed + crypto_secretbox_NONCEBYTES, (const unsigned char *)request.at, request.len, sealed, key);
+    sodium_memzero(key, sizeof key);
+    return slice_of(sealed, len);
+}
+
+/* Absent: the bytes are not what we stored. */
+static struct slice unseal(struct call *call, struct slice id, struct slice sealed)
+{
+    unsigned char key[crypto_secretbox_KEYBYTES];
+    const size_t around = crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES;
+    const unsigned char *bytes = (const unsigned char *)sealed.at;
+    if (sealed.len < around)
+        return SLICE_ABSENT;
+    unsigned char *request = arena_alloc(call->arena, sealed.len - around + 1);
+    key_of(id, key);
+    int failed = crypto_secretbox_open_easy(request, bytes + crypto_secretbox_NONCEBYTES, sealed.len - crypto_secretbox_NONCEBYTES,
+                                            bytes, key);
+    sodium_memzero(key, sizeof key);
+    return failed ? SLICE_ABSENT : slice_of(request, sealed.len - around);
+}
+
 static enum fault session_find(struct call *call, struct slice id, struct ui_session *session)
 {
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_ui_session_find(batch, id, operation_of(call), clock_wall_ms() - UI_SESSION_MS);
+    struct db_result *result = q_ui_session_find(batch, stored_id(call, id), operation_of(call), clock_wall_ms() - UI_SESSION_MS);
     enum fault fault = db_run(batch);
     struct ui_session_find_row row;
     *session = (struct ui_session){0};
     if (!fault && ui_session_find_next(result, &row))
-        *session = (struct ui_session){id, row.stages.len > 0, row.request};
+        *session = (struct ui_session){id, row.stages.len > 0, unseal(call, id, row.request)};
     return fault;
 }
 
@@ -46,7 +89,8 @@ static enum fault session_create(struct call *call, struct ui_session *session)
 {
     *session = (struct ui_session){random_token(call->arena, ""), false, request_without_auth(call)};
     struct db_batch *batch = call_batch(call);
-    q_ui_session_insert(batch, session->id, operation_of(call), session->request, clock_wall_ms());
+    q_ui_session_insert(batch, stored_id(call, session->id), operation_of(call), seal(call, session->id, session->request),
+                        clock_wall_ms());
     return db_run(batch);
 }
 
@@ -99,7 +143,8 @@ static enum fault complete(struct call *call, enum ui_stage stage, const struct 
     if (slice_is_absent(session->id))
         return FAULT_OK;
     struct db_batch *batch = call_batch(call);
-    q_ui_session_complete(batch, session->id, slice_from_cstr(stage_names[stage]), request_without_auth(call));
+    q_ui_session_complete(batch, stored_id(call, session->id), slice_from_cstr(stage_names[stage]),
+                          seal(call, session->id, request_without_auth(call)));
     return db_run(batch);
 }
 

@@ -71,7 +71,8 @@ enum fault canonical_alias_check(struct call *call, struct slice room_id, const 
         (fault = room_state_needed(call, room, room->state->map, &need, 1, &standing, NULL)))
         return fault;
     const struct json *before = standing ? standing->content : NULL;
-    if (json_is(alias, JSON_STRING) && alias->text.len && !lists(before, alias->text) && (fault = check_one(call, room_id, alias->text)))
+    if (json_is(alias, JSON_STRING) && alias->text.len && !lists(before, alias->text) &&
+        (fault = check_one(call, room_id, alias->text)))
         return fault;
     json_each (entry, others) {
         if (!json_is(entry, JSON_STRING))

@@ -2,10 +2,15 @@
  * "Redactions"). */
 #include "lib/base/clock.h"
 #include "lib/matrix/ids.h"
-#include "lib/store/event_row.h"
+#include "lib/matrix/ids.h"
+#include "lib/store/room_read.h"
 #include "proto/dispatch.h"
 #include "workers/events/append.h"
 #include "workers/events/canonical_alias.h"
+#include "workers/events/redactions.h"
+
+/* The wording of lib/matrix/auth_rules_power_levels.c. */
+#define CREATOR_IN_POWER_LEVELS "m.room.power_levels: users names a creator of the room"
 
 static struct reply event_id_reply(struct call *call, struct slice event_id)
 {
@@ -23,6 +28,9 @@ static struct reply append_reply(struct call *call, enum fault fault, const stru
         return event_id_reply(call, appended->event_ids[0]);
     if (fault == FAULT_NOT_FOUND)
         return call_fail(call, FAULT_FORBIDDEN, "You are not in this room");
+    /* What no power could make right is a bad request; the rest is forbidden. */
+    if (fault == FAULT_REJECTED && appended->why && strcmp(appended->why, CREATOR_IN_POWER_LEVELS) == 0)
+        return call_fail(call, FAULT_BAD_JSON, appended->why);
     if (fault == FAULT_REJECTED)
         return call_failf(call, FAULT_FORBIDDEN, "Not allowed: %s", appended->why ? appended->why : "by the room's rules");
     return call_fail(call, fault, appended->why);
@@ -63,33 +71,50 @@ static enum fault check_state(struct call *call, struct slice type, struct slice
     return FAULT_OK;
 }
 
+/* Who vouches for a restricted join is the servers' business: clients do not say it. */
+static struct slice without_voucher(struct call *call)
+{
+    struct json_writer w = json_writer_in(call->arena);
+    json_begin_object(&w);
+    json_each (member, call->json) {
+        if (slice_eq(member->key, SLICE("join_authorised_via_users_server")))
+            continue;
+        json_key(&w, member->key);
+        json_add_value(&w, member);
+    }
+    json_end_object(&w);
+    return json_done(&w);
+}
+
 struct reply send_state(struct call *call)
 {
-    struct slice state_key = call_param(call, "stateKey");
-    enum fault fault = check_state(call, call_param(call, "eventType"), slice_is_absent(state_key) ? SLICE("") : state_key);
-    if (fault)
-        return append_reply(call, fault, &(struct appended){0});
+    struct slice state_key = call_param(call, "stateKey"), type = call_param(call, "eventType"), content = call->json->span;
+    if (slice_eq(type, SLICE("m.room.create")))
+        return call_fail(call, FAULT_BAD_JSON, "A room has one m.room.create event, and it is there");
+    if (slice_eq(type, SLICE("m.room.member")))
+        content = without_voucher(call);
     return append_one(call,
-                      (struct event_draft){.type = call_param(call, "eventType"),
-                                           .state_key = slice_is_absent(state_key) ? SLICE("") : state_key,
-                                           .content = call->json->span},
+                      (struct event_draft){.type = type, .state_key = slice_is_absent(state_key) ? SLICE("") : state_key, .content = content},
                       SLICE_ABSENT, true);
 }
 
-/* The target must be of this room; whether the redaction takes effect is decided when it is persisted (redactions.h). */
+/* The target need not be known here: redactions may come before what they redact. Whether it takes effect is decided when it is
+ * persisted (redactions.h). */
 struct reply redact_event(struct call *call)
 {
     struct slice target = call_param(call, "eventId");
     const struct json *reason = json_get_cstr(call->json, "reason");
+    struct room_facts room;
     if (reason && !json_is(reason, JSON_STRING))
         return call_fail(call, FAULT_BAD_JSON, "reason must be a string");
-    struct event_row row;
-    enum fault fault = event_row_by_id(call, target, &row);
-    if (fault == FAULT_NOT_FOUND || (!fault && !slice_eq(row.room_id, call_param(call, "roomId"))))
-        return call_fail(call, FAULT_NOT_FOUND, "No such event in this room");
+    if (!event_id_is_valid(target))
+        return call_fail(call, FAULT_INVALID_PARAM, "This is not an event id");
+    enum fault fault = room_find(call, call_param(call, "roomId"), &room);
+    if (fault == FAULT_NOT_FOUND)
+        return call_fail(call, FAULT_FORBIDDEN, "You are not in this room");
     if (fault)
         return call_fail(call, fault, NULL);
-    const struct room_version *version = room_version_find(row.room_version);
+    const struct room_version *version = room_version_find(room.room_version);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
     if (reason)

@@ -114,7 +114,7 @@ static enum fault compose_draft(struct room_write *write, const struct event_dra
 }
 
 /* All events in one trip to the signer; signatures are outside of the reference hash, so ids and chains stand already. */
-static enum fault sign_events(struct call *call, const struct room_version *version, struct event **events, size_t count)
+enum fault compose_sign(struct call *call, const struct room_version *version, struct event **events, size_t count)
 {
     struct slice *payloads = arena_new_array(call->arena, count, struct slice);
     for (size_t i = 0; i < count; i++)
@@ -164,7 +164,7 @@ enum fault compose(struct room_write *write, const struct event_draft *drafts, s
             return fault;
         events[i] = write->events[first + i].event;
     }
-    return sign_events(call, write->room->version, events, count);
+    return compose_sign(call, write->room->version, events, count);
 }
 
 enum fault compose_one(struct call *call, struct hot_room *room, const struct event_draft *draft, bool template_only,
@@ -190,7 +190,7 @@ enum fault compose_one(struct call *call, struct hot_room *room, const struct ev
         *event_id = SLICE_ABSENT;
         return FAULT_OK;
     }
-    if ((fault = sign_events(call, room->version, &composed.event, 1)))
+    if ((fault = compose_sign(call, room->version, &composed.event, 1)))
         return fault;
     *json = composed.event->raw;
     *event_id = composed.event->event_id;

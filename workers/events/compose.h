@@ -15,4 +15,7 @@ enum fault compose(struct room_write *write, const struct event_draft *drafts, s
 enum fault compose_one(struct call *call, struct hot_room *room, const struct event_draft *draft, bool template_only,
                        bool authorise, struct slice *json, struct slice *event_id, const char **why);
 
+/* Signs finished events in one call to the signer: event->raw has our signature then. */
+enum fault compose_sign(struct call *call, const struct room_version *version, struct event **events, size_t count);
+
 #endif

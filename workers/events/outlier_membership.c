@@ -1,9 +1,11 @@
 /* message room_outlier_membership: invites, knocks and their ends in rooms that we are not in. They are kept with the stripped
  * state that came along, so that sync can show them; there is no DAG to put them into. And message room_forget. */
 #include "lib/kit/stream.h"
+#include "lib/base/clock.h"
 #include "lib/matrix/ids.h"
-#include "lib/store/event_row.h"
+#include "lib/store/room_read.h"
 #include "proto/dispatch.h"
+#include "workers/events/compose.h"
 #include "workers/events/inbound.h"
 #include "workers/events/nids.h"
 #include "workers/events/queries.h"
@@ -36,16 +38,6 @@ static enum fault membership_of(struct call *call, int64_t room_nid, struct slic
     return fault;
 }
 
-static enum fault drop_invite(struct call *call, struct hot_room *room, struct slice user_id)
-{
-    struct db_batch *batch = call_batch(call);
-    struct db_result *dropped = q_invite_drop(batch, room->room_nid, user_id);
-    enum fault fault = db_run(batch);
-    if (!fault && db_affected(dropped))
-        tell_user(call, user_id, room->room_id, 0);
-    return fault;
-}
-
 /* The auth events may be unknown here: nobody judges by this event. */
 static enum fault store_event(struct call *call, struct hot_room *room, struct inbound *inbound, struct slice stripped_state)
 {
@@ -75,6 +67,44 @@ static enum fault store_event(struct call *call, struct hot_room *room, struct i
         return fault;
     tell_user(call, user_id, room->room_id, 0);
     return FAULT_OK;
+}
+
+/* The invite or knock that stands. NOT_FOUND: there is none. */
+static enum fault standing_invite(struct call *call, struct hot_room *room, struct slice user_id, struct event_row *row)
+{
+    struct membership_row membership;
+    struct event_rows rows;
+    enum fault fault = membership_find(call, room->room_nid, user_id, &membership);
+    if (fault)
+        return fault;
+    if (!slice_eq(membership.membership, SLICE("invite")) && !slice_eq(membership.membership, SLICE("knock")))
+        return FAULT_NOT_FOUND;
+    if ((fault = event_rows_by_nid(call, (struct i64s){&membership.event_nid, 1}, &rows)))
+        return fault;
+    *row = rows.count ? rows.at[0] : (struct event_row){0};
+    return rows.count ? FAULT_OK : FAULT_NOT_FOUND;
+}
+
+/* Nobody of the other side answers: a leave event of our own on top of the invite, known to us alone, so that the user sees himself
+ * out. */
+static enum fault drop_invite(struct call *call, struct hot_room *room, struct slice user_id)
+{
+    struct event_row invite;
+    struct inbound inbound = {0};
+    enum fault fault = standing_invite(call, room, user_id, &invite);
+    if (fault)
+        return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
+    struct event_draft draft = {.type = SLICE("m.room.member"),
+                                .state_key = user_id,
+                                .sender = user_id,
+                                .content = SLICE("{\"membership\":\"leave\"}"),
+                                .origin_server_ts = clock_wall_ms()};
+    struct slices above = {&invite.event_id, 1};
+    struct slice built = event_build(call->arena, room->version, &draft, room->room_id, invite.depth + 1, above, above);
+    if ((fault = event_parse(call->arena, room->version, built, &inbound.event, NULL)) ||
+        (fault = compose_sign(call, room->version, &inbound.event, 1)))
+        return fault;
+    return store_event(call, room, &inbound, SLICE_ABSENT);
 }
 
 enum fault answer_room_outlier_membership(struct call *call, const struct room_outlier_membership_request *request,

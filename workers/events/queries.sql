@@ -178,13 +178,6 @@ UPDATE membership SET membership = 'leave', pos = pg_current_xact_id() WHERE roo
 UPDATE membership SET is_forgotten = true, pos = pg_current_xact_id()
 WHERE room_nid = $1 AND user_id = $2 AND membership IN ('leave', 'ban');
 
--- name: invite_drop
--- why: an invite or knock that is withdrawn or turned down without an event of the other side
--- param: room_nid bigint
--- param: user_id text
-UPDATE membership SET membership = 'leave', stripped_state = NULL, pos = pg_current_xact_id()
-WHERE room_nid = $1 AND user_id = $2 AND membership IN ('invite', 'knock');
-
 -- name: txn_find
 -- param: user_id text
 -- param: device_id text

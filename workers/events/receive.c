@@ -14,7 +14,8 @@ struct reception {
     struct call *call;
     struct slice room_id;
     enum receive_mode mode;
-    struct slices state_event_ids; /* the state before the first PDU; used once */
+    struct slices state_event_ids; /* the states after the first PDU's missing prev events; used once */
+    struct i64s state_ends;
     bool state_given, distribute;
     int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
     int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
@@ -48,41 +49,37 @@ static enum fault receive_outlier(struct room_write *write, struct inbound *inbo
 }
 
 /* ---- the state before the event */
-static enum fault given_state(struct room_write *write, struct slices event_ids, struct stored_state *out)
+/* One given set as a map; of two events of one key the later wins: the missing event itself comes last. */
+static enum fault given_map(struct room_write *write, struct slices event_ids, struct state_map *out)
 {
     struct call *call = write->call;
-    struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_event_nids_of(batch, event_ids);
-    enum fault fault = db_run(batch);
+    struct event_rows rows;
+    enum fault fault = event_rows_by_id(call, event_ids, &rows);
     if (fault)
         return fault;
-    struct state_pair *pairs = arena_new_array(call->arena, event_ids.len, struct state_pair);
-    size_t count = 0;
-    struct event_rows rows;
-    int64_t *nids = arena_new_array(call->arena, event_ids.len, int64_t);
-    struct event_nids_of_row row;
-    while (count < event_ids.len && event_nids_of_next(result, &row))
-        if (!(row.flags & EVENT_REJECTED))
-            nids[count++] = row.event_nid;
-    if ((fault = event_rows_by_nid(call, (struct i64s){nids, count}, &rows)))
-        return fault;
+    struct map *by_id = map_create(call->arena);
+    for (size_t i = 0; i < rows.count; i++)
+        map_put(by_id, rows.at[i].event_id, &rows.at[i]);
+    struct state_pair *pairs = arena_new_array(call->arena, rows.count, struct state_pair);
     struct slice *types = arena_new_array(call->arena, rows.count, struct slice),
                  *keys = arena_new_array(call->arena, rows.count, struct slice);
     int64_t *key_nids = arena_new_array(call->arena, rows.count, int64_t);
-    size_t state_count = 0;
-    for (size_t i = 0; i < rows.count; i++) {
-        if (slice_is_absent(rows.at[i].state_key) || rows.at[i].room_nid != write->room->room_nid)
+    size_t count = 0;
+    for (size_t i = 0; i < event_ids.len; i++) {
+        const struct event_row *row = map_get(by_id, event_ids.at[i]);
+        if (!row || slice_is_absent(row->state_key) || row->room_nid != write->room->room_nid || row->flags & EVENT_REJECTED)
             continue;
-        types[state_count] = rows.at[i].type;
-        keys[state_count] = rows.at[i].state_key;
-        pairs[state_count++].event = rows.at[i].event_nid;
+        map_remove(by_id, event_ids.at[i]); /* named twice: once is enough */
+        types[count] = row->type;
+        keys[count] = row->state_key;
+        pairs[count++].event = row->event_nid;
     }
-    if ((fault = state_keys_intern(call, types, keys, state_count, key_nids)))
+    if ((fault = state_keys_intern(call, types, keys, count, key_nids)))
         return fault;
-    for (size_t i = 0; i < state_count; i++)
+    for (size_t i = 0; i < count; i++)
         pairs[i].key = key_nids[i];
-    struct state_map map = state_map_from(call->arena, pairs, state_count);
-    return room_write_derive(write, &write->state, state_map_diff(call->arena, write->state.map, map), out);
+    *out = state_map_from(call->arena, pairs, count);
+    return FAULT_OK;
 }
 
 /* The candidate that is nearest to the wanted map becomes the parent of its snapshot; an equal one is shared. */
@@ -117,28 +114,42 @@ static bool names_all_heads(const struct room_write *write, const struct inbound
     return true;
 }
 
-static enum fault state_before(struct room_write *write, const struct inbound *inbound, struct stored_state *out)
+/* Over the prev events: those known here by what stands after them, the missing ones by the sets that were given for them. */
+static enum fault state_before(const struct reception *reception, struct room_write *write, const struct inbound *inbound,
+                               struct stored_state *out)
 {
     if (names_all_heads(write, inbound)) {
         *out = write->state;
         return FAULT_OK;
     }
-    size_t count = inbound->event->prev_events.len;
-    struct after_state *states = arena_new_array(write->call->arena, count, struct after_state);
-    struct state_map *maps = arena_new_array(write->call->arena, count, struct state_map), resolved;
-    for (size_t i = 0; i < count; i++)
-        states[i] = (struct after_state){.event_nid = inbound->prev[i].nid,
-                                         .snapshot_nid = inbound->prev[i].snapshot_nid,
-                                         .state_key_nid = inbound->prev[i].state_key_nid,
-                                         .rejected = inbound->prev[i].flags & EVENT_REJECTED};
-    enum fault fault = after_states_load(write->call, states, count);
+    size_t prev_count = inbound->event->prev_events.len, known = 0, sets = 0, from = 0;
+    size_t given = !reception->state_given ? 0 : reception->state_ends.len ? reception->state_ends.len : 1;
+    struct after_state *states = arena_new_array(write->call->arena, prev_count, struct after_state);
+    struct state_map *maps = arena_new_array(write->call->arena, prev_count + given, struct state_map), resolved;
+    for (size_t i = 0; i < prev_count; i++) {
+        const struct known_event *prev = &inbound->prev[i];
+        if (prev->nid && !(prev->flags & EVENT_OUTLIER))
+            states[known++] = (struct after_state){.event_nid = prev->nid,
+                                                   .snapshot_nid = prev->snapshot_nid,
+                                                   .state_key_nid = prev->state_key_nid,
+                                                   .rejected = prev->flags & EVENT_REJECTED};
+    }
+    enum fault fault = after_states_load(write->call, states, known);
     if (fault)
         return fault;
-    for (size_t i = 0; i < count; i++)
-        maps[i] = states[i].map;
-    if ((fault = resolve_states(write, maps, count, &resolved)))
+    for (; sets < known; sets++)
+        maps[sets] = states[sets].map;
+    for (size_t i = 0; i < given; i++) {
+        size_t end = reception->state_ends.len ? (size_t)reception->state_ends.at[i] : reception->state_event_ids.len;
+        if (end < from || end > reception->state_event_ids.len)
+            return FAULT_BAD_JSON;
+        if ((fault = given_map(write, (struct slices){reception->state_event_ids.at + from, end - from}, &maps[sets++])))
+            return fault;
+        from = end;
+    }
+    if ((fault = resolve_states(write, maps, sets, &resolved)))
         return fault;
-    return store_state(write, resolved, states, count, out);
+    return store_state(write, resolved, states, known, out);
 }
 
 /* ---- the state after: over all heads the room has now */
@@ -201,7 +212,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
 {
     struct call *call = write->call;
     const struct event *event = inbound->event;
-    bool history = reception->mode == RECEIVE_BACKFILL, given = reception->state_given;
+    const bool history = reception->mode == RECEIVE_BACKFILL, given = reception->state_given;
     if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER))
         return FAULT_OK;
     bool auth_known = inbound->missing.len == inbound->missing_prev.len;
@@ -213,15 +224,12 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
         return verdict;
     struct stored_state before = {0};
     bool state_known = true;
-    if (given) {
-        if ((fault = given_state(write, reception->state_event_ids, &before)))
-            return fault;
-        reception->state_given = false;
-    } else if (inbound->missing_prev.len || (history && !prev_states_known(inbound))) {
+    if (!given && (inbound->missing_prev.len || (history && !prev_states_known(inbound)))) {
         state_known = false;
-    } else if ((fault = state_before(write, inbound, &before))) {
+    } else if ((fault = state_before(reception, write, inbound, &before))) {
         return fault;
     }
+    reception->state_given = false;
     if (!verdict && state_known) {
         verdict = inbound_check_state(write, event, before.map, why);
         if (verdict && verdict != FAULT_REJECTED)
@@ -315,6 +323,7 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
                                   .backfill_base = 1,
                                   .distribute = request->distribute,
                                   .state_event_ids = request->state_event_ids,
+                                  .state_ends = request->state_ends,
                                   .state_given = request->state_event_ids.len > 0};
     for (size_t i = 0; i < count; i++) {
         const char *why = NULL;

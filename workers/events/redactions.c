@@ -7,24 +7,26 @@
 
 enum { NOT_EFFECTIVE = EVENT_REJECTED | EVENT_SOFT_FAILED | EVENT_OUTLIER };
 
+enum fault redaction_has_power(struct call *call, struct hot_room *room, struct slice redactor, bool *has)
+{
+    const struct state_need needs[2] = {{"m.room.power_levels", SLICE("")}, {"m.room.create", SLICE("")}};
+    struct event *events[2];
+    *has = false;
+    enum fault fault = room_state_needed(call, room, room->state->map, needs, 2, events, NULL);
+    if (fault || !events[1])
+        return fault;
+    const struct event *known[2] = {events[0], events[1]};
+    struct event_list_view list = event_list_view(known + (known[0] ? 0 : 1), known[0] ? 2 : 1);
+    struct power_levels levels = power_levels_from(&list.view, room->version);
+    *has = power_of_user(&levels, redactor) >= power_to(&levels, "redact");
+    return FAULT_OK;
+}
+
 /* The power levels are those of the current state: a redaction that came late is judged as one that comes now. */
 static enum fault may_redact(struct room_write *write, struct slice redactor, struct slice author, bool *may)
 {
     *may = slice_eq(id_server_name(redactor), id_server_name(author));
-    if (*may)
-        return FAULT_OK;
-    const struct state_need needs[2] = {{"m.room.power_levels", SLICE("")}, {"m.room.create", SLICE("")}};
-    struct event *events[2];
-    enum fault fault = room_state_needed(write->call, write->room, write->room->state->map, needs, 2, events, NULL);
-    if (fault)
-        return fault;
-    const struct event *known[2] = {events[0], events[1]};
-    struct event_list_view list = event_list_view(known + (known[0] ? 0 : 1), known[0] ? 2 : 1);
-    if (!events[1])
-        return FAULT_OK;
-    struct power_levels levels = power_levels_from(&list.view, write->room->version);
-    *may = power_of_user(&levels, redactor) >= power_to(&levels, "redact");
-    return FAULT_OK;
+    return *may ? FAULT_OK : redaction_has_power(write->call, write->room, redactor, may);
 }
 
 static void add_effect(struct room_write *write, struct slice target_id, int64_t redaction_nid)

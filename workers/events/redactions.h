@@ -11,6 +11,8 @@ struct redaction_effect {
 };
 /* Finds the effects of a batch before it is sent: write->effects. */
 enum fault redactions_prepare(struct room_write *write);
+/* Whether the user may redact what others sent, by the current state. */
+enum fault redaction_has_power(struct call *call, struct hot_room *room, struct slice redactor, bool *has);
 void redactions_add(struct db_batch *batch, const struct room_write *write);
 
 #endif

@@ -12,11 +12,13 @@
 /* ---- the events themselves */
 static void add_one_event(struct db_batch *batch, const struct room_write *write, const struct pending_event *pending)
 {
+    static const int64_t nothing;
     const struct event *event = pending->event;
+    const struct i64s prev =
+        pending->prev_nids.at ? pending->prev_nids : (struct i64s){&nothing, 0}; /* outliers: not NULL but empty */
     q_event_insert_one(batch, pending->nid, event->event_id, write->room->room_nid, pending->room_pos, event->depth, event->type,
                        event->state_key, event->sender, event->origin_server_ts, pending->flags, pending->snapshot_nid,
-                       pending->replaces_nid ? pending->replaces_nid : DB_NULL_I64, pending->prev_nids, pending->auth_nids,
-                       event->raw);
+                       pending->replaces_nid ? pending->replaces_nid : DB_NULL_I64, prev, pending->auth_nids, event->raw);
 }
 
 static void add_events(struct db_batch *batch, const struct room_write *write)

@@ -48,7 +48,8 @@ static struct unknown unknown_of(struct arena *arena, const struct slice *types,
     return unknown;
 }
 
-static struct slice *recall(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count, int64_t *nids)
+static struct slice *recall(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count,
+                            int64_t *nids)
 {
     struct slice *keys = arena_new_array(call->arena, count, struct slice);
     for (size_t i = 0; i < count; i++)
@@ -67,7 +68,8 @@ static void fill_in(const struct map *found, const struct slice *keys, size_t co
             map_get_i64(found, keys[i], &nids[i]);
 }
 
-enum fault state_keys_find(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count, int64_t *nids)
+enum fault state_keys_find(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count,
+                           int64_t *nids)
 {
     struct slice *keys = recall(call, types, state_keys, count, nids);
     struct unknown unknown = unknown_of(call->arena, types, state_keys, count, nids);

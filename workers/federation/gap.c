@@ -22,15 +22,6 @@ struct gap {
     const struct room_version *version;
 };
 
-static enum fault submit(struct gap *gap, struct slices texts, enum receive_mode mode, struct slices state_ids,
-                         struct room_receive_reply *reply)
-{
-    struct room_receive_request request = {
-        .room_id = gap->room->room_id, .origin = gap->call->origin, .pdus = texts, .mode = mode, .state_event_ids = state_ids};
-    *reply = (struct room_receive_reply){0};
-    return call_room_receive(gap->call, request.room_id, &request, reply);
-}
-
 /* ---- events by id, as outliers, with their own auth events first */
 static enum fault unknown_of(struct gap *gap, struct slices ids, struct slices *unknown)
 {
@@ -52,16 +43,22 @@ static int by_depth(const void *left, const void *right)
     return (a->event->depth > b->event->depth) - (a->event->depth < b->event->depth);
 }
 
-/* Checks, keeps the good ones of this room, oldest first. */
-static enum fault check_and_sort(struct gap *gap, struct checked_pdu *pdus, size_t *count)
+/* Keeps the good ones of this room, oldest first. */
+static void keep_and_sort(struct gap *gap, struct checked_pdu *pdus, size_t *count)
 {
-    enum fault fault = pdus_check(gap->call, pdus, *count);
     size_t kept = 0;
-    for (size_t i = 0; !fault && i < *count; i++)
+    for (size_t i = 0; i < *count; i++)
         if (pdus[i].fault == FAULT_OK && slice_eq(pdus[i].event->room_id, gap->room->room_id))
             pdus[kept++] = pdus[i];
     *count = kept;
     qsort(pdus, kept, sizeof *pdus, by_depth);
+}
+
+static enum fault check_and_sort(struct gap *gap, struct checked_pdu *pdus, size_t *count)
+{
+    enum fault fault = pdus_check(gap->call, pdus, *count);
+    if (!fault)
+        keep_and_sort(gap, pdus, count);
     return fault;
 }
 
@@ -70,8 +67,10 @@ static enum fault submit_outliers(struct gap *gap, const struct checked_pdu *pdu
     struct slice *texts = arena_new_array(gap->call->arena, count, struct slice);
     for (size_t i = 0; i < count; i++)
         texts[i] = pdus[i].text;
+    struct room_receive_request request = {
+        .room_id = gap->room->room_id, .origin = gap->call->origin, .pdus = {texts, count}, .mode = RECEIVE_OUTLIER};
     struct room_receive_reply reply;
-    return count ? submit(gap, (struct slices){texts, count}, RECEIVE_OUTLIER, (struct slices){NULL, 0}, &reply) : FAULT_OK;
+    return count ? call_room_receive(gap->call, request.room_id, &request, &reply) : FAULT_OK;
 }
 
 static enum fault fetch_events(struct gap *gap, struct slices ids, struct checked_pdu *pdus, size_t *count)
@@ -160,11 +159,18 @@ static enum fault missing_events(struct gap *gap, const struct event *event, str
     json_each (item, list)
         if (*count < MISSING_MAX)
             (*out)[(*count)++] = (struct checked_pdu){.version = gap->version, .text = item->span};
-    return check_and_sort(gap, *out, count);
+    if ((fault = pdus_check(call, *out, *count)))
+        return fault;
+    for (size_t i = 0; i < *count; i++)
+        if ((*out)[i].fault == FAULT_BAD_JSON || (*out)[i].fault == FAULT_TOO_LARGE)
+            return FAULT_BAD_JSON; /* what follows on something that is no event cannot be placed either */
+    keep_and_sort(gap, *out, count);
+    return FAULT_OK;
 }
 
 /* ---- step 3 */
-static enum fault state_ids_before(struct gap *gap, struct slice event_id, struct slices *state_ids)
+/* The state after an event that we do not have: what /state_ids says stood before it, and the event itself, last. */
+static enum fault state_ids_after(struct gap *gap, struct slice event_id, struct slice *ids, size_t room, size_t *count)
 {
     struct call *call = gap->call;
     struct slice uri = arena_printf(call->arena, "/_matrix/federation/v1/state_ids/%.*s?event_id=%.*s",
@@ -174,17 +180,42 @@ static enum fault state_ids_before(struct gap *gap, struct slice event_id, struc
     if (fault)
         return fault;
     const struct json *state = json_get_array(answer.json, "pdu_ids"), *auth = json_get_array(answer.json, "auth_chain_ids");
-    size_t room = (state ? state->count : 0) + (auth ? auth->count : 0), count = 0;
-    struct slice *ids = arena_new_array(call->arena, room, struct slice);
-    json_each (id, state)
-        if (json_is(id, JSON_STRING))
-            ids[count++] = id->text;
-    size_t state_count = count;
+    struct slice *wanted = arena_new_array(call->arena, (state ? state->count : 0) + (auth ? auth->count : 0) + 1, struct slice);
+    size_t wanted_count = 0;
+    json_each (id, state) {
+        if (!json_is(id, JSON_STRING) || *count + 1 >= room)
+            continue;
+        ids[(*count)++] = wanted[wanted_count++] = id->text;
+    }
     json_each (id, auth)
         if (json_is(id, JSON_STRING))
-            ids[count++] = id->text;
-    *state_ids = (struct slices){ids, state_count};
-    return fetch_outliers(gap, (struct slices){ids, count});
+            wanted[wanted_count++] = id->text;
+    ids[(*count)++] = wanted[wanted_count++] = event_id;
+    return fetch_outliers(gap, (struct slices){wanted, wanted_count});
+}
+
+/* For each of the event's prev events that is not in our DAG. */
+static enum fault states_of_missing(struct gap *gap, const struct event *event, struct slices missing, struct slices *ids,
+                                    struct i64s *ends)
+{
+    enum { IDS_MAX = 200000 };
+    struct slice *all = arena_new_array(gap->call->arena, IDS_MAX, struct slice);
+    int64_t *cuts = arena_new_array(gap->call->arena, event->prev_events.len, int64_t);
+    size_t count = 0, sets = 0;
+    for (size_t i = 0; i < event->prev_events.len; i++) {
+        bool is_missing = false;
+        for (size_t k = 0; k < missing.len; k++)
+            is_missing |= slice_eq(missing.at[k], event->prev_events.at[i]);
+        if (!is_missing)
+            continue;
+        enum fault fault = state_ids_after(gap, event->prev_events.at[i], all, IDS_MAX, &count);
+        if (fault)
+            return fault;
+        cuts[sets++] = (int64_t)count;
+    }
+    *ids = (struct slices){all, count};
+    *ends = (struct i64s){cuts, sets};
+    return FAULT_OK;
 }
 
 static enum fault fetch_auth_events(struct gap *gap, const struct checked_pdu *pdus, size_t count)
@@ -202,20 +233,22 @@ static enum fault fetch_auth_events(struct gap *gap, const struct checked_pdu *p
     return fetch_outliers(gap, (struct slices){ids, id_count});
 }
 
-/* One event in its place; with the state before it when its prev events stay unknown. */
+/* One event in its place; with the states after its prev events when those stay unknown. */
 static enum fault place(struct gap *gap, const struct checked_pdu *pdu, struct slice *why)
 {
     struct room_receive_reply reply;
-    enum fault fault = submit(gap, (struct slices){&pdu->text, 1}, RECEIVE_LIVE, (struct slices){NULL, 0}, &reply);
+    struct room_receive_request request = {
+        .room_id = gap->room->room_id, .origin = gap->call->origin, .pdus = {&pdu->text, 1}, .mode = RECEIVE_LIVE};
+    enum fault fault = call_room_receive(gap->call, request.room_id, &request, &reply);
     if (fault || reply.results.len == 0)
         return fault ? fault : FAULT_INTERNAL;
     if (reply.results.at[0] == FAULT_MISSING_EVENTS) {
-        struct slices state_ids;
-        if ((fault = state_ids_before(gap, pdu->event->event_id, &state_ids)))
+        if ((fault = states_of_missing(gap, pdu->event, reply.missing, &request.state_event_ids, &request.state_ends)))
             return fault;
-        if (state_ids.len == 0)
-            return FAULT_MISSING_EVENTS;
-        if ((fault = submit(gap, (struct slices){&pdu->text, 1}, RECEIVE_WITH_STATE, state_ids, &reply)))
+        if (request.state_event_ids.len == 0)
+            return FAULT_MISSING_EVENTS; /* auth events that could not be had */
+        request.mode = RECEIVE_WITH_STATE;
+        if ((fault = call_room_receive(gap->call, request.room_id, &request, &reply)))
             return fault;
     }
     *why = reply.whys.len ? reply.whys.at[0] : SLICE_ABSENT;

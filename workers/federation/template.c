@@ -111,7 +111,8 @@ enum fault membership_through(struct call *call, const struct membership_flow *f
             return FAULT_OK;
         log_event(LOG_INFO, "a membership flow failed at a server", LOG_CSTR("flow", flow->make), LOG_STR("server", servers.at[i]),
                   LOG_CSTR("fault", fault_facts(fault)->name), LOG_I64("status", out->answer.status));
-        if (fault == FAULT_PEER_REFUSED)
+        /* The first refusal tells the user most, unless a later server says that the rules forbid it. */
+        if (fault == FAULT_PEER_REFUSED && (refusal.status == 0 || (refusal.status != 403 && out->answer.status == 403)))
             refusal = out->answer;
         if (last != FAULT_PEER_REFUSED || fault == FAULT_PEER_REFUSED)
             last = fault;

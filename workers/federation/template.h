@@ -18,7 +18,7 @@ struct templated {
     struct event *event;       /* signed */
     struct peer_answer answer; /* of send_… */
 };
-/* Tries the servers one after another. PEER_REFUSED: out->answer is the last refusal. */
+/* Tries the servers one after another. PEER_REFUSED: out->answer is the refusal to show. */
 enum fault membership_through(struct call *call, const struct membership_flow *flow, struct slices servers, struct templated *out);
 /* Signs an event's raw bytes as this server. */
 enum fault event_sign(struct call *call, struct event *event);

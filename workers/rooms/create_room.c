@@ -55,6 +55,20 @@ static bool check_body(struct call *call, struct reply *answer)
     return true;
 }
 
+/* Version 12: additional_creators of creation_content, as its authorisation rules want them. */
+static bool creators_are_valid(const struct json *body)
+{
+    const struct json *creators = json_get_cstr(json_get_object(body, "creation_content"), "additional_creators");
+    if (!creators)
+        return true;
+    if (!json_is(creators, JSON_ARRAY))
+        return false;
+    json_each (user, creators)
+        if (!json_is(user, JSON_STRING) || !user_id_is_valid(user->text) || !server_name_is_valid(id_server_name(user->text)))
+            return false;
+    return true;
+}
+
 /* The alias must be free before anything is made. False: *answer. */
 static bool check_alias(struct call *call, struct slice *alias, struct reply *answer)
 {
@@ -106,6 +120,8 @@ struct reply create_room(struct call *call)
     const struct room_version *version = room_version_find(version_id);
     if (!version)
         return call_fail(call, FAULT_UNSUPPORTED_ROOM_VERSION, NULL);
+    if (version->privileged_creators && !creators_are_valid(call->json))
+        return call_fail(call, FAULT_INVALID_PARAM, "additional_creators must list user ids");
     enum fault fault = member_content(call, "join", call->requester.user_id, SLICE_ABSENT, SLICE_ABSENT, false, &member);
     if (fault)
         return call_fail(call, fault, NULL);

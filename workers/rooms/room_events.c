@@ -6,13 +6,13 @@
 
 /* What a preset stands for (Client-Server API "Creation", table of presets). */
 struct preset {
-    const char *name, *join_rule, *guest_access;
-    bool trust_invitees;
+    const char *name, *join_rule;
+    bool guests, trust_invitees;
 };
 static const struct preset presets[] = {
-    {"private_chat", "invite", "can_join", false},
-    {"trusted_private_chat", "invite", "can_join", true},
-    {"public_chat", "public", "forbidden", false},
+    {"private_chat", "invite", true, false},
+    {"trusted_private_chat", "invite", true, true},
+    {"public_chat", "public", false, false},
 };
 
 static const struct preset *preset_find(const struct json *body)
@@ -170,7 +170,8 @@ const char *room_events_compose(struct call *call, const struct room_version *ve
     /* 5: the preset */
     room_events_set(out, SLICE("m.room.join_rules"), none, one_cstr(call, "join_rule", preset->join_rule));
     room_events_set(out, SLICE("m.room.history_visibility"), none, one_cstr(call, "history_visibility", "shared"));
-    room_events_set(out, SLICE("m.room.guest_access"), none, one_cstr(call, "guest_access", preset->guest_access));
+    if (preset->guests) /* without the event guests are forbidden */
+        room_events_set(out, SLICE("m.room.guest_access"), none, one_cstr(call, "guest_access", "can_join"));
     if (worker_settings(call->worker)->encryption_by_default && strcmp(preset->join_rule, "invite") == 0)
         room_events_set(out, SLICE("m.room.encryption"), none, one_cstr(call, "algorithm", "m.megolm.v1.aes-sha2"));
     /* 6: initial state, which wins over the preset */

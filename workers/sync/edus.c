@@ -1,5 +1,6 @@
-/* Ephemeral units out and in. Out: to every other server with members in the room. In: message sync_receive_edus, where a server speaks
- * for its own users only, and only about rooms that they are in (Server-Server API "Typing Notifications", "Receipts", "Presence"). */
+/* Ephemeral units out and in. Out: to every other server with members in the room. In: message sync_receive_edus, where a server
+ * speaks for its own users only, and only about rooms that they are in (Server-Server API "Typing Notifications", "Receipts",
+ * "Presence"). */
 #include "workers/sync/edus.h"
 
 #include "lib/base/log.h"
@@ -48,8 +49,10 @@ void edus_to_room(struct call *call, int64_t room_nid, struct slice type, struct
     }
     if (count == 0)
         return;
-    struct enqueue_edus_request request = {
-        .destinations = {columns[0], count}, .types = {columns[1], count}, .coalesce_keys = {columns[2], count}, .contents = {columns[3], count}};
+    struct enqueue_edus_request request = {.destinations = {columns[0], count},
+                                           .types = {columns[1], count},
+                                           .coalesce_keys = {columns[2], count},
+                                           .contents = {columns[3], count}};
     struct enqueue_edus_reply reply;
     enum fault fault = call_enqueue_edus(call, SLICE_ABSENT, &request, &reply);
     if (fault)
@@ -98,8 +101,8 @@ static size_t collect_receipts(struct slice origin, const struct json *content, 
             struct slice event_id = json_string(ids ? ids->first : NULL), thread_id = json_get_string(data, "thread_id");
             if (count == RECEIPTS_MAX)
                 return count;
-            if (!speaks_for(origin, user->key) || !event_id_is_valid(event_id) || slice_has_nul(event_id) || slice_has_nul(thread_id) ||
-                slice_has_nul(room->key) || thread_id.len > 255)
+            if (!speaks_for(origin, user->key) || !event_id_is_valid(event_id) || slice_has_nul(event_id) ||
+                slice_has_nul(thread_id) || slice_has_nul(room->key) || thread_id.len > 255)
                 continue;
             out[count++] = (struct receipt){.room_id = room->key,
                                             .user_id = user->key,
@@ -116,7 +119,8 @@ static enum fault take_receipts(struct call *call, struct slice origin, const st
 {
     struct receipt *receipts = arena_new_array(call->arena, RECEIPTS_MAX, struct receipt);
     size_t count = collect_receipts(origin, content, receipts), kept = 0;
-    struct slice *rooms = arena_new_array(call->arena, count, struct slice), *users = arena_new_array(call->arena, count, struct slice);
+    struct slice *rooms = arena_new_array(call->arena, count, struct slice),
+                 *users = arena_new_array(call->arena, count, struct slice);
     bool *joined = arena_new_array(call->arena, count, bool);
     for (size_t i = 0; i < count; i++) {
         rooms[i] = receipts[i].room_id;

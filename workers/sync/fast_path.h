@@ -13,9 +13,11 @@ enum fast_answer fast_path_run(struct call *call, const struct sync_request *req
 struct fast_mark {
     int64_t heard;
 };
-struct fast_mark fast_path_mark(struct call *call);
+struct fast_mark fast_path_mark(void);
 /* The SQL path answered, or (parked) found nothing and keeps the client's token. */
-void fast_path_remember(struct call *call, const struct sync_request *request, const struct sync_work *work,
-                        const struct fast_mark *mark, bool parked);
+void fast_path_remember(const struct sync_request *request, const struct sync_work *work, const struct fast_mark *mark,
+                        bool parked);
+
+void fast_path_start(size_t limit_bytes);
 
 #endif

@@ -6,8 +6,8 @@
 
 struct sync_filter {
     struct event_filter timeline, state, ephemeral, room_account_data, account_data, presence;
-    struct event_filter rooms;       /* of the room part itself: rooms and not_rooms only */
-    bool timeline_empty;             /* limit 0 */
+    struct event_filter rooms; /* of the room part itself: rooms and not_rooms only */
+    bool timeline_empty;       /* limit 0 */
     bool include_leave;
     bool federation_format;
     const struct json *event_fields; /* array of dotted paths; NULL: all */

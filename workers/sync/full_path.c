@@ -37,9 +37,10 @@ static void mark_told(struct sync_work *work)
 {
     for (size_t i = 0; i < work->room_count; i++) {
         struct sync_room *room = &work->rooms[i];
-        room->is_told = room->section == SECTION_JOIN &&
-                        (room->entire || room->timeline.count || room->limited || room->state.count || room->has_summary ||
-                         !slice_is_absent(room->receipts) || !slice_is_absent(room->account_data) || !slice_is_absent(room->typing));
+        room->is_told =
+            room->section == SECTION_JOIN &&
+            (room->entire || room->timeline.count || room->limited || room->state.count || room->has_summary ||
+             !slice_is_absent(room->receipts) || !slice_is_absent(room->account_data) || !slice_is_absent(room->typing));
         work->anything |= room->is_told || (room->section != SECTION_JOIN && room->section != SECTION_NONE);
     }
     work->anything |= !slice_is_absent(work->account_data) || !slice_is_absent(work->to_device) ||
@@ -62,7 +63,7 @@ static void drop_acknowledged(struct sync_work *work)
 static enum fault run_once(struct call *call, const struct sync_request *request, struct sync_work *work)
 {
     *work = (struct sync_work){.call = call, .request = request, .since = sync_token_snapshot(call->arena, &request->since)};
-    work->next.serial = ephemeral_serial(); /* before looking: what comes between is told twice, not never */
+    work->next.serial = work->next.presence = ephemeral_serial(); /* before looking: what comes between is told twice, not never */
     work->batch = call_transaction(call);
     enum fault fault = read_all(work);
     if (fault)

@@ -1,4 +1,5 @@
-/* Invites and knocks: stripped state. Of rooms elsewhere it came with the invite; of rooms here it is taken from the current state. */
+/* Invites and knocks: stripped state. Of rooms elsewhere it came with the invite; of rooms here it is taken from the current state.
+ */
 #include "workers/sync/answer.h"
 #include "workers/sync/queries.h"
 

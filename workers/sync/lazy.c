@@ -20,6 +20,11 @@ uint64_t lazy_hash(struct slice user_id, struct slice device_id, int64_t member_
     return mix(mix(slice_hash(user_id), slice_hash(device_id)), (uint64_t)member_event_nid);
 }
 
+uint64_t lazy_speaker_hash(struct slice user_id, struct slice device_id, struct slice room_id, struct slice speaker)
+{
+    return mix(mix(mix(slice_hash(user_id), slice_hash(device_id)), slice_hash(room_id)), slice_hash(speaker));
+}
+
 bool lazy_was_sent(uint64_t hash)
 {
     uint64_t at = hash % PLACES & ~UINT64_C(1);

@@ -8,8 +8,11 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "workers/sync/counters.h"
+#include "workers/sync/fast_path.h"
 #include "workers/sync/presence.h"
 #include "workers/sync/queries.h"
+#include "workers/sync/readers.h"
+#include "workers/sync/ring.h"
 #include "workers/sync/typing.h"
 
 enum { TICK_MS = 250 };
@@ -42,8 +45,10 @@ static void wake_rooms_of(struct call *call, void *context)
     struct db_result *result = q_rooms_of(batch, (struct slices){&user_id, 1});
     struct rooms_of_row row;
     if (db_run(batch) == FAULT_OK)
-        while (rooms_of_next(result, &row))
+        while (rooms_of_next(result, &row)) {
+            ring_hear_odd(row.room_id, 0);
             wake(call->worker, 'r', row.room_id);
+        }
     free(context);
 }
 
@@ -51,6 +56,7 @@ static void on_device_list(struct worker *worker, struct slice user_id)
 {
     char *copy = strndup(user_id.at, user_id.len);
     ensure(copy);
+    ring_hear_user(user_id, 0);
     wake(worker, 'u', user_id);
     if (!worker_enqueue(worker, SLICE_ABSENT, wake_rooms_of, copy))
         free(copy);
@@ -58,23 +64,44 @@ static void on_device_list(struct worker *worker, struct slice user_id)
 
 /* ---- hints, on the link thread */
 
+static struct arena *hint_arena; /* the link thread's own */
+
+static void on_event(const struct stream_hint *hint)
+{
+    struct stream_event event;
+    if (stream_event_unpack(hint_arena, hint->payload, &event))
+        ring_hear_event(&event, hint->pos);
+    else
+        ring_hear_odd(hint->key, hint->pos);
+    arena_reset(hint_arena);
+}
+
 static void on_hint(struct worker *worker, const struct stream_hint *hint, bool gap, void *context)
 {
     (void)context;
     if (gap) {
         metric_add(counters.gaps, 1);
+        ring_hear_gap();
         stream_wake_all(worker);
         return;
     }
     switch (hint->kind) {
     case STREAM_event:
+        on_event(hint);
+        wake(worker, 'r', hint->key);
+        break;
     case STREAM_receipt:
+        ring_hear_receipts(hint->key, hint->payload, hint->pos);
+        wake(worker, 'r', hint->key);
+        break;
     case STREAM_room:
+        ring_hear_odd(hint->key, hint->pos);
         wake(worker, 'r', hint->key);
         break;
     case STREAM_membership:
     case STREAM_account_data:
     case STREAM_to_device:
+        ring_hear_user(hint->key, hint->pos);
         wake(worker, 'u', hint->key);
         break;
     case STREAM_device_list:
@@ -131,6 +158,9 @@ enum fault sync_start(struct worker *worker)
 {
     counters_start();
     ephemeral_next_serial();
+    hint_arena = arena_create(SIZE_MAX / 2);
+    ring_start((size_t)worker_settings(worker)->sync_cache_size / 2);
+    fast_path_start((size_t)worker_settings(worker)->sync_cache_size / 2);
     stream_listen(worker, SERVICE_events, on_hint, NULL);
     stream_listen(worker, SERVICE_accounts, on_hint, NULL);
     stream_listen(worker, SERVICE_sync, on_hint, NULL);
@@ -147,4 +177,7 @@ void sync_stop(struct worker *worker)
     pthread_mutex_unlock(&timer_lock);
     if (timer_runs)
         pthread_join(timer, NULL);
+    readers_stop();
+    ring_stop();
+    arena_destroy(&hint_arena);
 }

@@ -64,7 +64,8 @@ enum fault members_read(struct sync_work *work)
         return FAULT_OK;
     struct db_result *summary = summaries ? q_summaries(work->batch, work->request->user_id, summed_nids) : NULL;
     struct db_result *met =
-        movements ? q_members_met(work->batch, work->request->user_id, work->request->since.xmin, work->since, movers, moved) : NULL;
+        movements ? q_members_met(work->batch, work->request->user_id, work->request->since.xmin, work->since, movers, moved)
+                  : NULL;
     enum fault fault = db_step(work->batch);
     if (fault)
         return fault;

@@ -12,19 +12,20 @@
 #include "lib/matrix/ids.h"
 #include "proto/stubs.h"
 #include "workers/sync/queries.h"
+#include "workers/sync/ring.h"
 #include "workers/sync/typing.h"
 
 enum { USERS_MAX = 50000, STATUS_MAX = 1024, GONE_MS = 45000, ACTIVE_MS = 60000, REFRESH_MS = 30000, BATCH_MAX = 500 };
 
 struct person {
     enum presence_state state;
-    char *status; /* JSON string with quotes; NULL: none */
-    int64_t active_ms;  /* wall: last sign of life */
-    int64_t until_ms;   /* wall: our users are offline past it; 0: others say so themselves */
-    int64_t serial;     /* of the last change of state or status */
-    int64_t told_ms;    /* wall: last published by this process */
-    bool own;           /* this process saw his syncs */
-    bool pending;       /* waiting syncs do not know yet */
+    char *status;      /* JSON string with quotes; NULL: none */
+    int64_t active_ms; /* wall: last sign of life */
+    int64_t until_ms;  /* wall: our users are offline past it; 0: others say so themselves */
+    int64_t serial;    /* of the last change of state or status */
+    int64_t told_ms;   /* wall: last published by this process */
+    bool own;          /* this process saw his syncs */
+    bool pending;      /* waiting syncs do not know yet */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -142,8 +143,10 @@ static void tell_servers(struct call *call, struct slice user_id)
     json_end_object(&w);
     struct slice edu = json_done(&w);
     size_t most = (size_t)db_affected(result), count = 0;
-    struct slice *servers = arena_new_array(call->arena, most, struct slice), *types = arena_new_array(call->arena, most, struct slice),
-                 *keys = arena_new_array(call->arena, most, struct slice), *contents = arena_new_array(call->arena, most, struct slice);
+    struct slice *servers = arena_new_array(call->arena, most, struct slice),
+                 *types = arena_new_array(call->arena, most, struct slice),
+                 *keys = arena_new_array(call->arena, most, struct slice),
+                 *contents = arena_new_array(call->arena, most, struct slice);
     struct servers_of_row row;
     for (; count < most && servers_of_next(result, &row); count++) {
         servers[count] = row.server;
@@ -151,7 +154,8 @@ static void tell_servers(struct call *call, struct slice user_id)
         keys[count] = user_id;
         contents[count] = edu;
     }
-    struct enqueue_edus_request request = {.destinations = {servers, count}, .types = {types, count}, .coalesce_keys = {keys, count}, .contents = {contents, count}};
+    struct enqueue_edus_request request = {
+        .destinations = {servers, count}, .types = {types, count}, .coalesce_keys = {keys, count}, .contents = {contents, count}};
     struct enqueue_edus_reply reply;
     call_enqueue_edus(call, SLICE_ABSENT, &request, &reply); /* presence that gets lost is replaced by the next */
 }
@@ -297,7 +301,7 @@ enum fault presence_collect(struct sync_work *work)
     struct arena *arena = work->call->arena;
     if (!worker_settings(work->call->worker)->presence)
         return FAULT_OK;
-    struct slices changed = changed_after(arena, work->request->first ? 0 : ephemeral_after(work->request->since.serial));
+    struct slices changed = changed_after(arena, work->request->first ? 0 : ephemeral_after(work->request->since.presence));
     struct map *told_of = map_create(arena);
     struct json_writer w = json_writer_in(arena);
     size_t told = 0;
@@ -359,6 +363,7 @@ static void wake_rooms_of(struct call *call, char **users, size_t count)
     while (rooms_of_next(result, &row)) {
         if (!map_put(woken, row.room_id, NULL))
             continue;
+        ring_hear_odd(row.room_id, 0);
         stream_wake(call->worker, arena_printf(call->arena, "r:%.*s", PRI(row.room_id)));
     }
 }

@@ -1,5 +1,5 @@
-/* Presence, in memory of every replica (Client-Server API "Presence"). A user is online while his devices sync; who shares a room with
- * him hears of changes. Off by configuration: then everybody is offline and nothing is sent. */
+/* Presence, in memory of every replica (Client-Server API "Presence"). A user is online while his devices sync; who shares a room
+ * with him hears of changes. Off by configuration: then everybody is offline and nothing is sent. */
 #ifndef MYELIN_SYNC_PRESENCE_H
 #define MYELIN_SYNC_PRESENCE_H
 

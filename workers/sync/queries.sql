@@ -371,10 +371,11 @@ JOIN receipt p ON p.room_id = w.room_id AND p.user_id = $1 AND p.receipt_type = 
 GROUP BY w.ordinal, p.thread_id;
 
 -- name: unread_events
--- why: what may notify after a place, newest first. json only of those whose words matter: mentions, threads, edits
+-- why: what may notify between a place and the end of what is told, newest first. json only of those whose words matter: mentions, threads, edits
 -- param: user_id text
 -- param: room_nids bigint[]
 -- param: after_pos bigint[]
+-- param: until bigint[]
 -- param: words bytea[]
 -- param: row_limit bigint
 -- column: ordinal bigint
@@ -382,15 +383,15 @@ GROUP BY w.ordinal, p.thread_id;
 -- column: type text
 -- column: json bytea
 SELECT w.ordinal, t.room_pos, t.type, CASE WHEN t.wanted THEN t.json END
-FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS w(room_nid, after_pos, ordinal)
+FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS w(room_nid, after_pos, until, ordinal)
 CROSS JOIN LATERAL (
     SELECT e.room_pos, e.type, e.json,
-           EXISTS (SELECT 1 FROM unnest($4::bytea[]) k(word) WHERE position(k.word IN e.json) > 0) AS wanted
+           EXISTS (SELECT 1 FROM unnest($5::bytea[]) k(word) WHERE position(k.word IN e.json) > 0) AS wanted
     FROM event e
-    WHERE e.room_nid = w.room_nid AND e.room_pos > w.after_pos AND e.flags & 7 = 0 AND e.sender <> $1 AND e.redacted_by IS NULL
+    WHERE e.room_nid = w.room_nid AND e.room_pos > w.after_pos AND e.room_pos <= w.until AND e.flags & 7 = 0 AND e.sender <> $1 AND e.redacted_by IS NULL
       AND (e.state_key IS NULL OR e.type = 'm.room.tombstone')
       AND e.type IN ('m.room.message', 'm.room.encrypted', 'm.sticker', 'm.call.invite', 'm.poll.start', 'org.matrix.msc3381.poll.start', 'm.room.tombstone')
-    ORDER BY e.room_pos DESC LIMIT $5) t
+    ORDER BY e.room_pos DESC LIMIT $6) t
 ORDER BY w.ordinal, t.room_pos DESC;
 
 -- name: receipts_put

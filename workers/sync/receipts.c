@@ -27,22 +27,14 @@ void receipts_ask(struct sync_work *work, struct receipts_read *receipts)
                                       (struct i64s){only_new, receipts->count}, work->request->since.xmin, work->since);
 }
 
-/* {event id: {type: {user: data}}}. Rows come in that order, unthreaded before threaded: of one user's receipts for one event only the
- * first has a place, and it should be the unthreaded one (MSC4102). */
-struct content {
-    struct json_writer w;
-    struct sync_room *room;
-    struct slice event_id, type, user_id;
-};
-
-static void close_type(struct content *content)
+static void close_type(struct receipts_writer *content)
 {
     if (!slice_is_absent(content->type))
         json_end_object(&content->w);
     content->type = content->user_id = SLICE_ABSENT;
 }
 
-static void close_event(struct content *content)
+static void close_event(struct receipts_writer *content)
 {
     close_type(content);
     if (!slice_is_absent(content->event_id))
@@ -50,51 +42,59 @@ static void close_event(struct content *content)
     content->event_id = SLICE_ABSENT;
 }
 
-static void close_room(struct content *content)
+void receipts_writer_begin(struct receipts_writer *content, struct arena *arena)
 {
-    if (!content->room)
-        return;
-    close_event(content);
-    json_end_object(&content->w);
-    content->room->receipts = json_done(&content->w);
-    content->room = NULL;
+    *content = (struct receipts_writer){.w = json_writer_in(arena)};
+    json_begin_object(&content->w);
 }
 
-static void add(struct arena *arena, struct content *content, struct sync_room *room, const struct receipts_new_row *row)
+void receipts_writer_add(struct receipts_writer *content, struct slice event_id, struct slice type, struct slice user_id,
+                         struct slice data)
 {
-    if (room != content->room) {
-        close_room(content);
-        *content = (struct content){.w = json_writer_in(arena), .room = room};
-        json_begin_object(&content->w);
-    }
-    if (slice_is_absent(content->event_id) || !slice_eq(row->event_id, content->event_id)) {
+    if (slice_is_absent(content->event_id) || !slice_eq(event_id, content->event_id)) {
         close_event(content);
-        json_key(&content->w, row->event_id);
+        json_key(&content->w, event_id);
         json_begin_object(&content->w);
-        content->event_id = row->event_id;
+        content->event_id = event_id;
     }
-    if (slice_is_absent(content->type) || !slice_eq(row->receipt_type, content->type)) {
+    if (slice_is_absent(content->type) || !slice_eq(type, content->type)) {
         close_type(content);
-        json_key(&content->w, row->receipt_type);
+        json_key(&content->w, type);
         json_begin_object(&content->w);
-        content->type = row->receipt_type;
+        content->type = type;
     }
-    if (!slice_is_absent(content->user_id) && slice_eq(row->user_id, content->user_id))
+    if (!slice_is_absent(content->user_id) && slice_eq(user_id, content->user_id))
         return;
-    json_key(&content->w, row->user_id);
-    json_add_raw(&content->w, row->data);
-    content->user_id = row->user_id;
+    json_key(&content->w, user_id);
+    json_add_raw(&content->w, data);
+    content->user_id = user_id;
+}
+
+struct slice receipts_writer_end(struct receipts_writer *content)
+{
+    close_event(content);
+    json_end_object(&content->w);
+    return json_done(&content->w);
 }
 
 void receipts_take(struct sync_work *work, const struct receipts_read *receipts)
 {
     struct receipts_new_row row;
-    struct content content = {0};
+    struct receipts_writer content;
+    struct sync_room *room = NULL;
     while (receipts->result && receipts_new_next(receipts->result, &row)) {
-        if (!map_has(work->ignored, row.user_id))
-            add(work->call->arena, &content, receipts->rooms[row.ordinal - 1], &row);
+        if (map_has(work->ignored, row.user_id))
+            continue;
+        if (room != receipts->rooms[row.ordinal - 1]) {
+            if (room)
+                room->receipts = receipts_writer_end(&content);
+            room = receipts->rooms[row.ordinal - 1];
+            receipts_writer_begin(&content, work->call->arena);
+        }
+        receipts_writer_add(&content, row.event_id, row.receipt_type, row.user_id, row.data);
     }
-    close_room(&content);
+    if (room)
+        room->receipts = receipts_writer_end(&content);
 }
 
 /* ---- storing */

@@ -107,9 +107,7 @@ bool sync_request_read(struct call *call, struct sync_request *out, struct reply
         *answer = call_fail(call, FAULT_INVALID_PARAM, "timeout must be a number");
         return false;
     }
-    request.timeout_ms = request.timeout_ms < 0                ? 0
-                         : request.timeout_ms > TIMEOUT_MAX_MS ? TIMEOUT_MAX_MS
-                                                               : request.timeout_ms;
+    request.timeout_ms = request.timeout_ms < 0 ? 0 : request.timeout_ms > TIMEOUT_MAX_MS ? TIMEOUT_MAX_MS : request.timeout_ms;
     if (!slice_is_absent(request.set_presence) && !presence_is_known(request.set_presence)) {
         *answer = call_fail(call, FAULT_INVALID_PARAM, "set_presence must be online, offline or unavailable");
         return false;

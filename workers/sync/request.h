@@ -8,11 +8,11 @@
 
 struct sync_request {
     struct slice user_id, device_id;
-    struct slice since_text;   /* absent: first sync */
-    struct sync_token since;   /* sync_token_none() for a first sync */
+    struct slice since_text; /* absent: first sync */
+    struct sync_token since; /* sync_token_none() for a first sync */
     bool first;
     bool full_state;
-    const char *state_after;   /* the name it goes by in the answer; NULL: classic state */
+    const char *state_after; /* the name it goes by in the answer; NULL: classic state */
     int64_t timeout_ms;
     struct slice filter_text;  /* as given: an id or JSON; absent if none */
     struct slice set_presence; /* online, offline, unavailable; absent if not said */

@@ -50,7 +50,6 @@ static void evict_oldest(void)
         map_remove(rooms, entry->room_id);
         free(entry->room);
     }
-    /* Older ones of the room are gone already, and the newer one's link to this is not followed past lost_heard. */
     unref(entry);
 }
 
@@ -69,6 +68,7 @@ static void add(struct ring_entry *entry)
 {
     entry->room = room_of(entry->room_id);
     entry->older_in_room = entry->room->newest;
+    entry->older_heard = entry->older_in_room ? entry->older_in_room->heard : 0;
     entry->room->newest = entry;
     entry->heard = ++heard;
     entry->refs = 1;
@@ -237,16 +237,14 @@ static bool walk(const struct ring_question *question, struct ring_found *found)
     struct slice room_id;
     while (map_next(question->rooms, &at, &room_id, NULL)) {
         const struct ring_room *room = map_get(rooms, room_id);
-        for (struct ring_entry *entry = room ? room->newest : NULL; entry; entry = entry->older_in_room) {
-            if (entry->heard <= question->after || steps++ > WALK_MAX)
-                break;
+        struct ring_entry *entry = room && room->newest->heard > question->after ? room->newest : NULL;
+        while (entry && steps++ < WALK_MAX) {
             if (!consider(question, entry, found))
                 return false;
-            if (entry->older_in_room && entry == oldest)
-                break;
+            entry = entry->older_heard > question->after ? entry->older_in_room : NULL; /* beyond lost_heard it dangles */
         }
     }
-    return steps <= WALK_MAX;
+    return steps < WALK_MAX;
 }
 
 static bool is_covered(const struct ring_question *question)

@@ -15,6 +15,7 @@ enum ring_kind {
 struct ring_entry {
     struct ring_entry *newer, *older; /* in the log */
     struct ring_entry *older_in_room;
+    int64_t older_heard; /* of older_in_room, which may be gone */
     struct ring_room *room;
     int64_t heard, pos, event_nid, room_pos, origin_server_ts;
     size_t bytes;

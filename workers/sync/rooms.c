@@ -23,8 +23,7 @@ static void ask(struct sync_work *work, struct answers *answers)
     answers->account_data = q_account_data_new(work->batch, user, since->xmin, work->since);
     answers->rules = q_account_rules(work->batch, user);
     if (!slice_is_absent(device)) {
-        answers->to_device =
-            q_to_device_new(work->batch, user, device, since->to_device_seq, work->since, TO_DEVICE_MAX + 1);
+        answers->to_device = q_to_device_new(work->batch, user, device, since->to_device_seq, work->since, TO_DEVICE_MAX + 1);
         answers->keys = q_one_time_keys(work->batch, user, device);
         answers->fallback = q_fallback_keys(work->batch, user, device);
         if (since->to_device_seq)
@@ -147,8 +146,7 @@ static void take_account_data(struct sync_work *work, struct db_result *result)
             continue;
         }
         struct sync_room *room = map_get(work->by_id, row.room_id);
-        if (!room || room->section != SECTION_JOIN ||
-            !event_filter_allows_room(&filter->room_account_data, room->room_id) ||
+        if (!room || room->section != SECTION_JOIN || !event_filter_allows_room(&filter->room_account_data, room->room_id) ||
             !event_filter_allows(&filter->room_account_data, row.type, work->request->user_id, NULL))
             continue;
         if (room != current) {
@@ -200,8 +198,8 @@ static void take_to_device(struct sync_work *work, const struct answers *answers
         last = more || page_last > last ? page_last : last;
     }
     work->next.to_device_seq = last;
-    work->to_device_done = answers->acknowledged && to_device_acknowledged_next(answers->acknowledged, &acknowledged) &&
-                           acknowledged.any_there;
+    work->to_device_done =
+        answers->acknowledged && to_device_acknowledged_next(answers->acknowledged, &acknowledged) && acknowledged.any_there;
 }
 
 static void take_keys(struct sync_work *work, const struct answers *answers)
@@ -285,7 +283,8 @@ bool row_list_has(const struct row_list *list, int64_t event_nid)
     return false;
 }
 
-size_t rooms_where(struct sync_work *work, bool (*matches)(const struct sync_room *room), struct sync_room ***out, struct i64s *nids)
+size_t rooms_where(struct sync_work *work, bool (*matches)(const struct sync_room *room), struct sync_room ***out,
+                   struct i64s *nids)
 {
     struct sync_room **rooms = arena_new_array(work->call->arena, work->room_count, struct sync_room *);
     int64_t *numbers = arena_new_array(work->call->arena, work->room_count, int64_t);

@@ -56,8 +56,12 @@ static void want(struct sync_work *work, struct wanted *wanted, struct sync_room
         return;
     if (wanted->count == wanted->capacity) {
         size_t capacity = wanted->capacity ? wanted->capacity * 2 : 64;
-        struct wanted grown = {arena_new_array(arena, capacity, struct sync_room *), arena_new_array(arena, capacity, int64_t),
-                               arena_new_array(arena, capacity, struct slice), wanted->count, capacity, wanted->seen};
+        struct wanted grown = {arena_new_array(arena, capacity, struct sync_room *),
+                               arena_new_array(arena, capacity, int64_t),
+                               arena_new_array(arena, capacity, struct slice),
+                               wanted->count,
+                               capacity,
+                               wanted->seen};
         if (wanted->count) {
             memcpy(grown.rooms, wanted->rooms, wanted->count * sizeof *grown.rooms);
             memcpy(grown.nids, wanted->nids, wanted->count * sizeof *grown.nids);
@@ -101,6 +105,7 @@ static enum fault add_wanted_members(struct sync_work *work)
         uint64_t hash = lazy_hash(request->user_id, request->device_id, row.event_nid);
         bool told = !all && !room->entire && lazy_was_sent(hash);
         lazy_note(hash);
+        lazy_note(lazy_speaker_hash(request->user_id, request->device_id, room->room_id, wanted.users[row.ordinal - 1]));
         if (told || row_list_has(&room->state, row.event_nid))
             continue;
         struct event_row event = EVENT_ROW_OF(row, room);

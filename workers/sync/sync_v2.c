@@ -1,4 +1,5 @@
-/* GET /sync (Client-Server API "Syncing"): looks first, parks when there is nothing to tell, and is run again when something was published. */
+/* GET /sync (Client-Server API "Syncing"): looks first, parks when there is nothing to tell, and is run again when something was
+ * published. */
 #include "lib/base/clock.h"
 #include "proto/dispatch.h"
 #include "workers/sync/counters.h"
@@ -39,12 +40,12 @@ struct reply sync_v2(struct call *call)
         break;
     }
     metric_add(counters.slow, 1);
-    struct fast_mark mark = fast_path_mark(call);
+    struct fast_mark mark = fast_path_mark();
     enum fault fault = full_path_run(call, &request, &work, &body);
     if (fault)
         return call_fail(call, fault, NULL);
     bool parks = may_park && !work.anything;
-    fast_path_remember(call, &request, &work, &mark, parks);
+    fast_path_remember(&request, &work, &mark, parks);
     if (!parks)
         return reply_raw_json(body);
     metric_add(counters.parked, 1);

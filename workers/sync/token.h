@@ -8,11 +8,12 @@
 enum { TOKEN_DELIVERED_MAX = 32, TOKEN_RUNNING_MAX = 256 };
 
 struct sync_token {
-    int64_t xmin, xmax;      /* pg_snapshot: below xmin everything was seen, from xmax on nothing */
-    struct i64s running;     /* between them, not seen: transactions that were at work */
-    struct i64s delivered;   /* events (nids) told all the same: the fast path is ahead of the horizon */
-    int64_t to_device_seq;   /* messages up to it were told, as far as the snapshot knows them */
-    int64_t serial;          /* typing and presence up to it were told: ephemeral.h */
+    int64_t xmin, xmax;    /* pg_snapshot: below xmin everything was seen, from xmax on nothing */
+    struct i64s running;   /* between them, not seen: transactions that were at work */
+    struct i64s delivered; /* events (nids) told all the same: the fast path is ahead of the horizon */
+    int64_t to_device_seq; /* messages up to it were told, as far as the snapshot knows them */
+    int64_t serial;        /* typing up to it was told: typing.h, "clock of changes" */
+    int64_t presence;      /* presence up to it was told, on the same clock */
 };
 
 /* False: not a token of ours. */

@@ -11,7 +11,14 @@
 #include "lib/kit/stream.h"
 #include "lib/kit/worker.h"
 
-enum { ROOMS_MAX = 20000, TYPISTS_MAX = 100, FORGET_MS = 120000, TIMEOUT_MAX_MS = 120000, TELL_AGAIN_MS = 20000, CLOCK_SLACK_MS = 60000 };
+enum {
+    ROOMS_MAX = 20000,
+    TYPISTS_MAX = 100,
+    FORGET_MS = 120000,
+    TIMEOUT_MAX_MS = 120000,
+    TELL_AGAIN_MS = 20000,
+    CLOCK_SLACK_MS = 60000
+};
 
 struct typist {
     char *user_id;
@@ -245,6 +252,26 @@ struct slice typing_event(struct arena *arena, struct slice room_id, int64_t aft
     return event;
 }
 
+size_t typing_changed(const struct map *mine, int64_t after, char **ids, size_t most)
+{
+    size_t count = 0, at = 0;
+    struct slice room_id;
+    void *value;
+    bool fits = true;
+    pthread_mutex_lock(&lock);
+    while (rooms && fits && map_next(rooms, &at, &room_id, &value)) {
+        if (((const struct typing_room *)value)->serial <= after || !map_has(mine, room_id))
+            continue;
+        fits = count < most;
+        if (fits)
+            ensure((ids[count++] = strndup(room_id.at, room_id.len)));
+    }
+    pthread_mutex_unlock(&lock);
+    while (!fits && count)
+        free(ids[--count]);
+    return fits ? count : SIZE_MAX;
+}
+
 /* The rooms that changed are few: they are looked for among the user's. */
 void typing_collect(struct sync_work *work)
 {
@@ -257,11 +284,11 @@ void typing_collect(struct sync_work *work)
     pthread_mutex_lock(&lock);
     while (rooms && count < CHANGED_MAX && map_next(rooms, &at, &room_id, &value)) {
         const struct typing_room *room = value;
-        struct sync_room *mine = room->serial > after ? map_get(work->by_id, room_id) : NULL;
-        if (mine && mine->section == SECTION_JOIN)
+        struct sync_room *mine = map_get(work->by_id, room_id);
+        if (mine && mine->section == SECTION_JOIN && (room->serial > after || mine->newly_joined))
             changed[count++] = mine;
     }
     pthread_mutex_unlock(&lock);
     for (size_t i = 0; i < count; i++)
-        changed[i]->typing = typing_event(work->call->arena, changed[i]->room_id, after);
+        changed[i]->typing = typing_event(work->call->arena, changed[i]->room_id, changed[i]->newly_joined ? 0 : after);
 }

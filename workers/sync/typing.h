@@ -18,6 +18,9 @@ bool typing_is_news(struct slice room_id, struct slice user_id, bool typing);
 
 /* Sets room->typing of rooms where it changed since the token. */
 void typing_collect(struct sync_work *work);
+/* The rooms among these (keys of the map) where it changed after the serial: malloc'ed ids; SIZE_MAX: more than `most`, none are
+ * given. */
+size_t typing_changed(const struct map *mine, int64_t after, char **ids, size_t most);
 /* The m.typing event of one room when it changed after the serial; absent otherwise. */
 struct slice typing_event(struct arena *arena, struct slice room_id, int64_t after);
 

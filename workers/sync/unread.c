@@ -1,6 +1,6 @@
-/* Counting what is unread; see unread.h. The default push rules, cut down to what events show by themselves: messages notify, notices and
- * edits do not, mentions are highlights, muted rooms are silent. Push (lib/matrix/push_rules) will bring the whole evaluator; until
- * then at most UNREAD_MAX events per room are looked at, and only those with telling words are parsed. */
+/* Counting what is unread; see unread.h. The default push rules, cut down to what events show by themselves: messages notify,
+ * notices and edits do not, mentions are highlights, muted rooms are silent. Push (lib/matrix/push_rules) will bring the whole
+ * evaluator; until then at most UNREAD_MAX events per room are looked at, and only those with telling words are parsed. */
 #include "workers/sync/unread.h"
 
 #include <ctype.h>
@@ -8,8 +8,6 @@
 #include "lib/matrix/ids.h"
 #include "workers/sync/queries.h"
 #include "workers/sync/work.h"
-
-enum { UNREAD_MAX = 200 };
 
 struct positions {
     struct map *by_thread; /* thread id ("" unthreaded) → room_pos */
@@ -55,10 +53,8 @@ static bool notifies(const struct json *rule)
     return false;
 }
 
-enum loudness { LOUD, MENTIONS_ONLY, SILENT };
-
 /* How clients mute: a room rule without notify leaves the mentions, an override rule on the room id leaves nothing. */
-static enum loudness loudness_of(const struct json *rules, struct slice room_id)
+enum loudness loudness_of(const struct json *rules, struct slice room_id)
 {
     const struct json *global = json_get_object(rules, "global");
     json_each (rule, json_get_array(global, "override")) {
@@ -98,30 +94,50 @@ static bool is_read(const struct positions *positions, struct slice thread_id, i
     return map_get_i64(positions->by_thread, thread_id, &read) && room_pos <= read;
 }
 
+struct judgement unread_judge(struct slice type, const struct json *content, struct slice user_id)
+{
+    const struct json *relation = json_get_object(content, "m.relates_to");
+    struct slice rel_type = json_get_string(relation, "rel_type"), root = json_get_string(relation, "event_id");
+    struct judgement judgement = {.thread_id = SLICE("main"), .notifies = true};
+    if (slice_eq(rel_type, SLICE("m.thread")) && !slice_is_absent(root))
+        judgement.thread_id = root;
+    if (slice_eq(rel_type, SLICE("m.replace"))) {
+        judgement.notifies = false;
+        return judgement;
+    }
+    judgement.is_highlight = slice_eq(type, SLICE("m.room.tombstone")) || is_mentioned(content, user_id);
+    judgement.notifies = judgement.is_highlight || !slice_eq(json_get_string(content, "msgtype"), SLICE("m.notice"));
+    return judgement;
+}
+
+bool unread_counts(struct slice type)
+{
+    static const char *const types[] = {"m.room.message", "m.room.encrypted", "m.sticker",
+                                        "m.call.invite",  "m.poll.start",     "org.matrix.msc3381.poll.start"};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (slice_eq(type, slice_from_cstr(types[i])))
+            return true;
+    return false;
+}
+
+bool unread_add(struct unread_thread *thread, struct judgement judgement, enum loudness loudness)
+{
+    if (loudness == SILENT || (loudness == MENTIONS_ONLY && !judgement.is_highlight) || !judgement.notifies)
+        return false;
+    thread->notifications++;
+    thread->highlights += judgement.is_highlight;
+    return true;
+}
+
 static void count_one(const struct sync_work *work, struct sync_room *room, const struct positions *positions,
                       const struct unread_events_row *row)
 {
-    struct arena *arena = work->call->arena;
-    struct slice thread_id = SLICE("main");
-    bool notify = true, highlight = slice_eq(row->type, SLICE("m.room.tombstone"));
-    if (!slice_is_absent(row->json)) {
-        const struct json *content = json_get_object(json_parse(arena, row->json, JSON_LAX, NULL), "content");
-        const struct json *relation = json_get_object(content, "m.relates_to");
-        struct slice rel_type = json_get_string(relation, "rel_type");
-        if (slice_eq(rel_type, SLICE("m.thread")) && !slice_is_absent(json_get_string(relation, "event_id")))
-            thread_id = json_get_string(relation, "event_id");
-        highlight |= is_mentioned(content, work->request->user_id);
-        notify = highlight || (!slice_eq(rel_type, SLICE("m.replace")) &&
-                               !slice_eq(json_get_string(content, "msgtype"), SLICE("m.notice")));
-        if (slice_eq(rel_type, SLICE("m.replace")))
-            notify = highlight = false;
-    }
-    enum loudness loudness = loudness_of(work->push_rules, room->room_id);
-    if (loudness == SILENT || (loudness == MENTIONS_ONLY && !highlight) || !notify || is_read(positions, thread_id, row->room_pos))
-        return;
-    struct unread_thread *thread = thread_of(arena, room->unread, thread_id);
-    thread->notifications++;
-    thread->highlights += highlight;
+    const struct json *content = NULL;
+    if (!slice_is_absent(row->json))
+        content = json_get_object(json_parse(work->call->arena, row->json, JSON_LAX, NULL), "content");
+    struct judgement judgement = unread_judge(row->type, content, work->request->user_id);
+    if (!is_read(positions, judgement.thread_id, row->room_pos))
+        unread_add(thread_of(work->call->arena, room->unread, judgement.thread_id), judgement, room->unread->loudness);
 }
 
 static enum fault read_positions(struct sync_work *work, struct sync_room **rooms, size_t count, struct positions *positions,
@@ -154,7 +170,9 @@ enum fault unread_count(struct sync_work *work)
     if (rooms_where(work, is_told, &rooms, &nids) == 0)
         return FAULT_OK;
     struct positions *positions = arena_new_array(arena, nids.len, struct positions);
-    int64_t *after = arena_new_array(arena, nids.len, int64_t);
+    int64_t *after = arena_new_array(arena, nids.len, int64_t), *until = arena_new_array(arena, nids.len, int64_t);
+    for (size_t i = 0; i < nids.len; i++)
+        until[i] = rooms[i]->head_pos; /* as the transaction saw it: what came later is told, and counted, later */
     enum fault fault = read_positions(work, rooms, nids.len, positions, after);
     if (fault)
         return fault;
@@ -162,12 +180,13 @@ enum fault unread_count(struct sync_work *work)
                                   id_localpart(work->request->user_id)};
     struct db_batch *batch = call_batch(work->call);
     struct db_result *result =
-        q_unread_events(batch, work->request->user_id, nids, (struct i64s){after, nids.len},
+        q_unread_events(batch, work->request->user_id, nids, (struct i64s){after, nids.len}, (struct i64s){until, nids.len},
                         (struct slices){words, sizeof words / sizeof words[0]}, UNREAD_MAX);
     if ((fault = db_run(batch)))
         return fault;
     for (size_t i = 0; i < nids.len; i++) {
         rooms[i]->unread = arena_new(arena, struct unread);
+        rooms[i]->unread->loudness = loudness_of(work->push_rules, rooms[i]->room_id);
         thread_of(arena, rooms[i]->unread, SLICE("main"));
     }
     struct unread_events_row row;

@@ -20,7 +20,7 @@ struct sync_room {
     struct slice stripped_state, member_json; /* invites and knocks */
     struct row_list offered;                  /* of a room that is here: what the invited may know of it */
     enum section section;
-    bool is_new;       /* the user's membership changed */
+    bool is_new; /* the user's membership changed */
     bool has_news;
     bool newly_joined; /* was not in it when the token was made, or not all the time since */
     bool entire;       /* timeline and state from scratch */
@@ -48,34 +48,47 @@ struct sync_room {
 struct sync_work {
     struct call *call;
     const struct sync_request *request;
-    struct slice since;         /* the client's snapshot in SQL's form */
-    struct sync_token next;     /* the token of the answer */
-    struct db_batch *batch;     /* the transaction while it lasts */
+    struct slice since;     /* the client's snapshot in SQL's form */
+    struct sync_token next; /* the token of the answer */
+    struct db_batch *batch; /* the transaction while it lasts */
     struct sync_room *rooms;
     size_t room_count;
     struct map *by_id, *by_nid; /* → struct sync_room * */
     struct map *ignored;        /* user ids */
     const struct json *push_rules;
-    struct slices topics;       /* what to park on */
+    struct slices topics; /* what to park on */
     /* sections outside rooms: JSON made ready, absent when empty */
     struct slice account_data, to_device, presence, one_time_keys, fallback_keys;
     struct slices devices_changed, devices_left;
-    bool to_device_done;        /* acknowledged messages are still stored */
-    bool anything;              /* there is something to tell */
+    bool to_device_done; /* acknowledged messages are still stored */
+    bool anything;       /* there is something to tell */
 };
 
 void row_list_add(struct arena *arena, struct row_list *list, const struct event_row *row);
 bool row_list_has(const struct row_list *list, int64_t event_nid);
 /* The rooms of a section, or those that match: their nids, and the rooms themselves in the same order. */
-size_t rooms_where(struct sync_work *work, bool (*matches)(const struct sync_room *room), struct sync_room ***out, struct i64s *nids);
+size_t rooms_where(struct sync_work *work, bool (*matches)(const struct sync_room *room), struct sync_room ***out,
+                   struct i64s *nids);
 
 /* The conversion of the generated rows of queries.sql, which all name the event's columns alike. */
 #define EVENT_ROW_OF(row, room) \
-    ((struct event_row){.event_nid = (row).event_nid, .room_nid = (room)->room_nid, .room_pos = (row).room_pos, .pos = (row).pos, \
-                        .depth = (row).depth, .origin_server_ts = (row).origin_server_ts, .snapshot_nid = (row).snapshot_nid, \
-                        .redacted_by = (row).redacted_by, .replaces_nid = (row).replaces_nid, .flags = (row).flags, \
-                        .event_id = (row).event_id, .type = (row).type, .state_key = (row).state_key, .sender = (row).sender, \
-                        .json = (row).json, .room_id = (room)->room_id, .room_version = (room)->room_version})
+    ((struct event_row){.event_nid = (row).event_nid, \
+                        .room_nid = (room)->room_nid, \
+                        .room_pos = (row).room_pos, \
+                        .pos = (row).pos, \
+                        .depth = (row).depth, \
+                        .origin_server_ts = (row).origin_server_ts, \
+                        .snapshot_nid = (row).snapshot_nid, \
+                        .redacted_by = (row).redacted_by, \
+                        .replaces_nid = (row).replaces_nid, \
+                        .flags = (row).flags, \
+                        .event_id = (row).event_id, \
+                        .type = (row).type, \
+                        .state_key = (row).state_key, \
+                        .sender = (row).sender, \
+                        .json = (row).json, \
+                        .room_id = (room)->room_id, \
+                        .room_version = (room)->room_version})
 
 /* ---- the steps. Those that ask and take share one trip. */
 struct timelines {
@@ -95,11 +108,11 @@ void states_ask(struct sync_work *work, struct states *states);
 void states_take(struct sync_work *work, const struct states *states);
 enum fault members_read(struct sync_work *work); /* members.c: summaries, and whose device lists matter now or no more */
 /* After the transaction: */
-enum fault left_rooms_read(struct sync_work *work); /* left.c: the state that those who left see */
-enum fault timelines_admit(struct sync_work *work); /* visibility, ignored users, contents */
-enum fault states_settle(struct sync_work *work);   /* state.c: what of the state is told */
-enum fault unread_count(struct sync_work *work);    /* unread.c */
-enum fault invites_read(struct sync_work *work);    /* invites.c */
+enum fault left_rooms_read(struct sync_work *work);                 /* left.c: the state that those who left see */
+enum fault timelines_admit(struct sync_work *work);                 /* visibility, ignored users, contents */
+enum fault states_settle(struct sync_work *work);                   /* state.c: what of the state is told */
+enum fault unread_count(struct sync_work *work);                    /* unread.c */
+enum fault invites_read(struct sync_work *work);                    /* invites.c */
 enum fault answer_write(struct sync_work *work, struct slice *out); /* answer.c */
 
 #endif
