@@ -230,7 +230,11 @@ static size_t param_total(const struct route *route)
 const struct route *route_match(struct arena *arena, struct slice method, struct slice raw_path, struct slice *params_out,
                                 size_t *param_count, bool *path_known)
 {
+    /* r0 is what v3 was called before; old clients and libraries still say it. */
+    static const struct slice old = {"/_matrix/client/r0/", 19}, now = {"/_matrix/client/v3/", 19};
     pthread_once(&made_once, make_tree);
+    if (slice_starts_with(raw_path, old))
+        raw_path = arena_concat(arena, (struct slice[]){now, slice_sub(raw_path, old.len, SIZE_MAX)}, 2);
     struct walk walk = {.method = -1};
     for (int i = 0; i < METHOD_COUNT; i++) {
         if (slice_eq(method, slice_from_cstr(method_names[i])))

@@ -3,7 +3,7 @@
 
 #include "lib/matrix/ids.h"
 
-static bool take_strings(const struct json *json, const char *key, const struct json **out)
+static bool take_ids(const struct json *json, const char *key, bool (*is_valid)(struct slice id), const struct json **out)
 {
     const struct json *value = json_get_cstr(json, key);
     if (!value || json_is(value, JSON_NULL))
@@ -11,10 +11,15 @@ static bool take_strings(const struct json *json, const char *key, const struct 
     if (!json_is(value, JSON_ARRAY))
         return false;
     json_each (item, value)
-        if (!json_is(item, JSON_STRING))
+        if (!json_is(item, JSON_STRING) || (is_valid && !is_valid(item->text)))
             return false;
     *out = value;
     return true;
+}
+
+static bool take_strings(const struct json *json, const char *key, const struct json **out)
+{
+    return take_ids(json, key, NULL, out);
 }
 
 static bool take_bool(const struct json *json, const char *key, bool *out, bool *given)
@@ -43,8 +48,10 @@ enum fault event_filter_parse(const struct json *json, int64_t limit_default, in
         filter.limit_given = true;
     }
     if (!take_strings(json, "types", &filter.types) || !take_strings(json, "not_types", &filter.not_types) ||
-        !take_strings(json, "senders", &filter.senders) || !take_strings(json, "not_senders", &filter.not_senders) ||
-        !take_strings(json, "rooms", &filter.rooms) || !take_strings(json, "not_rooms", &filter.not_rooms) ||
+        !take_ids(json, "senders", user_id_is_valid, &filter.senders) ||
+        !take_ids(json, "not_senders", user_id_is_valid, &filter.not_senders) ||
+        !take_ids(json, "rooms", room_id_is_valid, &filter.rooms) ||
+        !take_ids(json, "not_rooms", room_id_is_valid, &filter.not_rooms) ||
         !take_bool(json, "contains_url", &filter.contains_url, &filter.has_contains_url) ||
         !take_bool(json, "lazy_load_members", &filter.lazy_load_members, NULL) ||
         !take_bool(json, "include_redundant_members", &filter.include_redundant_members, NULL) ||

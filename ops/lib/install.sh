@@ -7,9 +7,10 @@ MYELIN_ROOT=${MYELIN_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 
 # What each purpose needs, by Debian package name. Runtime packages have their own file because images are made from it.
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config python3 libh2o-evloop-dev libzmq3-dev libmsgpack-dev libsodium-dev
-    libssl-dev libpq-dev libc-ares-dev libcurl4-openssl-dev libyaml-dev libunistring-dev libseccomp-dev libcmocka-dev libcrypt-dev"
+    libssl-dev libpq-dev libc-ares-dev libcurl4-openssl-dev libyaml-dev libunistring-dev libseccomp-dev libcmocka-dev libcrypt-dev
+    libjansson-dev libsimdjson-dev"
 RUN_PACKAGES="postgresql-15 openssl ca-certificates curl"
-CHECK_PACKAGES="clang clang-format clang-tidy libclang-rt-14-dev libsimdjson-dev libjansson-dev"
+CHECK_PACKAGES="clang clang-format clang-tidy libclang-rt-14-dev"
 PYTHON_PACKAGES="python3 python3-venv"
 DOCKER_PACKAGES="docker.io debootstrap iptables"
 

@@ -28,14 +28,35 @@ static enum fault take_direct(struct call *call, struct slice origin, const stru
     return to_device_deliver(call, &message);
 }
 
-static enum fault mark_stale(struct call *call, struct slices users)
+/* Users whose lists changed, in parallel arrays. */
+struct stale {
+    struct slice *users, *devices;
+    int64_t *matters; /* 0: the device has no keys, so nothing changed for anybody unless we knew some */
+    size_t count;
+};
+
+static void note_stale(struct stale *stale, struct slice type, const struct json *content)
+{
+    struct slice device_id = json_get_string(content, "device_id");
+    bool is_device = slice_eq(type, SLICE("m.device_list_update"));
+    if (is_device && (slice_is_absent(device_id) || slice_has_nul(device_id)))
+        return;
+    stale->users[stale->count] = json_get_string(content, "user_id");
+    stale->devices[stale->count] = is_device ? device_id : SLICE("");
+    stale->matters[stale->count++] =
+        !is_device || json_get_object(content, "keys") || json_get_bool(content, "deleted", false) ? 1 : 0;
+}
+
+static enum fault mark_stale(struct call *call, const struct stale *stale)
 {
     struct changes changes = changes_in(call);
     struct device_lists_stale_row row;
-    if (!users.len)
+    if (!stale->count)
         return FAULT_OK;
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_device_lists_stale(batch, users, server_name());
+    struct db_result *result =
+        q_device_lists_stale(batch, (struct slices){stale->users, stale->count}, (struct slices){stale->devices, stale->count},
+                             (struct i64s){stale->matters, stale->count}, server_name());
     enum fault fault = db_run(batch);
     while (!fault && device_lists_stale_next(result, &row))
         changes_add(&changes, STREAM_device_list, row.user_id, row.pos);
@@ -49,8 +70,9 @@ enum fault answer_accounts_receive_edus(struct call *call, const struct accounts
 {
     if (request->types.len != request->contents.len)
         return FAULT_BAD_JSON;
-    struct slice *changed = arena_new_array(call->arena, request->types.len + 1, struct slice);
-    size_t count = 0;
+    struct stale stale = {.users = arena_new_array(call->arena, request->types.len + 1, struct slice),
+                          .devices = arena_new_array(call->arena, request->types.len + 1, struct slice),
+                          .matters = arena_new_array(call->arena, request->types.len + 1, int64_t)};
     for (size_t i = 0; i < request->types.len; i++) {
         const struct json *content = json_parse(call->arena, request->contents.at[i], JSON_LAX, NULL);
         struct slice type = request->types.at[i], user_id = json_get_string(content, "user_id");
@@ -60,8 +82,8 @@ enum fault answer_accounts_receive_edus(struct call *call, const struct accounts
                 return fault;
         } else if ((slice_eq(type, SLICE("m.device_list_update")) || slice_eq(type, SLICE("m.signing_key_update"))) &&
                    is_of(user_id, request->origin)) {
-            changed[count++] = user_id;
+            note_stale(&stale, type, content);
         }
     }
-    return mark_stale(call, (struct slices){changed, count});
+    return mark_stale(call, &stale);
 }

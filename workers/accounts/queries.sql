@@ -289,15 +289,18 @@ SELECT DISTINCT o.server FROM membership m JOIN membership o ON o.room_nid = m.r
 WHERE m.user_id = $1 AND m.membership = 'join';
 
 -- name: device_lists_stale
--- why: other servers say that devices of their users changed; only for users that we follow: who share a room with one of ours
+-- why: other servers say that devices changed; only of users who share a room with one of ours, and not of a device without keys (matters = 0) that had none here
 -- param: user_ids text[]
+-- param: device_ids text[]
+-- param: matters bigint[]
 -- param: own_server text
 -- column: user_id text
 -- column: pos xid8
 INSERT INTO device_list (user_id, stream_id, is_stale)
-SELECT DISTINCT u, 0, true FROM unnest($1::text[]) AS t(u)
-WHERE EXISTS (SELECT 1 FROM membership r WHERE r.user_id = u AND r.membership = 'join'
-              AND EXISTS (SELECT 1 FROM membership l WHERE l.room_nid = r.room_nid AND l.server = $2 AND l.membership = 'join'))
+SELECT DISTINCT u, 0, true FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t(u, d, m)
+WHERE (m <> 0 OR EXISTS (SELECT 1 FROM device_key k WHERE k.user_id = u AND k.device_id = d))
+  AND EXISTS (SELECT 1 FROM membership r WHERE r.user_id = u AND r.membership = 'join'
+              AND EXISTS (SELECT 1 FROM membership l WHERE l.room_nid = r.room_nid AND l.server = $4 AND l.membership = 'join'))
 ON CONFLICT (user_id) DO UPDATE SET is_stale = true, pos = excluded.pos
 RETURNING user_id, pos;
 

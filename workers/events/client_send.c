@@ -64,6 +64,8 @@ struct reply send_message(struct call *call)
 /* What the rules of rooms leave open and the API does not. */
 static enum fault check_state(struct call *call, struct slice type, struct slice state_key)
 {
+    if (slice_eq(type, SLICE("m.room.create"))) /* a room has one, and it is there */
+        return FAULT_BAD_JSON;
     if (slice_eq(type, SLICE("m.room.member")) && !user_id_is_valid(state_key))
         return FAULT_BAD_JSON;
     if (slice_eq(type, SLICE("m.room.canonical_alias")) && state_key.len == 0)
@@ -89,13 +91,14 @@ static struct slice without_voucher(struct call *call)
 struct reply send_state(struct call *call)
 {
     struct slice state_key = call_param(call, "stateKey"), type = call_param(call, "eventType"), content = call->json->span;
-    if (slice_eq(type, SLICE("m.room.create")))
-        return call_fail(call, FAULT_BAD_JSON, "A room has one m.room.create event, and it is there");
+    if (slice_is_absent(state_key))
+        state_key = SLICE("");
+    enum fault fault = check_state(call, type, state_key);
+    if (fault)
+        return call_fail(call, fault, NULL);
     if (slice_eq(type, SLICE("m.room.member")))
         content = without_voucher(call);
-    return append_one(call,
-                      (struct event_draft){.type = type, .state_key = slice_is_absent(state_key) ? SLICE("") : state_key, .content = content},
-                      SLICE_ABSENT, true);
+    return append_one(call, (struct event_draft){.type = type, .state_key = state_key, .content = content}, SLICE_ABSENT, true);
 }
 
 /* The target need not be known here: redactions may come before what they redact. Whether it takes effect is decided when it is

@@ -131,7 +131,8 @@ static struct reply join(struct call *call, struct slice room_id_or_alias)
     fault = membership_find(call, room.room_nid, call->requester.user_id, &membership);
     if (!fault && slice_eq(membership.membership, SLICE("join")) && slice_is_absent(reason))
         return room_id_reply(call, target.room_id);
-    if ((fault && fault != FAULT_NOT_FOUND) || (fault = restricted_join_authorise(call, &room, call->requester.user_id, &verdict)) ||
+    if ((fault && fault != FAULT_NOT_FOUND) ||
+        (fault = restricted_join_authorise(call, &room, call->requester.user_id, &verdict)) ||
         (fault = member_content(call, "join", call->requester.user_id, reason, verdict.voucher, false, &content)))
         return call_fail(call, fault, NULL);
     if (verdict.fault && target.server_count)

@@ -30,6 +30,15 @@ static enum fault leave_remotely(struct call *call, const struct room_facts *roo
     return call_room_outlier_membership(call, room->room_id, &forget, &forgotten);
 }
 
+/* A room of ours that everybody has left: its DAG is here all the same when one of us invited. */
+static enum fault invited_here(struct call *call, const struct membership_row *membership, bool *here)
+{
+    struct event_rows rows;
+    enum fault fault = event_rows_by_nid(call, (struct i64s){&membership->event_nid, 1}, &rows);
+    *here = !fault && rows.count && slice_eq(id_server_name(rows.at[0].sender), server_name());
+    return fault;
+}
+
 struct reply leave_room(struct call *call)
 {
     struct room_facts room = {0};
@@ -47,6 +56,8 @@ struct reply leave_room(struct call *call)
         return call_fail(call, fault, NULL);
     if (slice_eq(membership.membership, SLICE("leave")))
         return reply_empty();
+    if (!ours && room.extremities.len && (fault = invited_here(call, &membership, &ours)))
+        return call_fail(call, fault, NULL);
     fault = ours ? member_append(call, room.room_id, call->requester.user_id, call->requester.user_id, content, NULL)
                  : leave_remotely(call, &room, &membership, content);
     return fault ? member_fail(call, fault) : reply_empty();

@@ -12,6 +12,23 @@ bool body_reason(struct call *call, struct slice *reason)
     return !value || json_is(value, JSON_STRING);
 }
 
+/* A client may say more about its join than we know of. */
+static void put_custom(struct call *call, struct json_writer *w)
+{
+    static const char *const ours[] = {
+        "membership", "displayname", "avatar_url", "reason", "third_party_signed", "is_direct", "join_authorised_via_users_server"};
+    bool is_join = call->route && call->route->rate == RATE_JOIN;
+    json_each (member, is_join ? call->json : NULL) {
+        bool is_ours = false;
+        for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+            is_ours |= slice_eq(member->key, slice_from_cstr(ours[i]));
+        if (is_ours)
+            continue;
+        json_key(w, member->key);
+        json_add_value(w, member);
+    }
+}
+
 enum fault member_content(struct call *call, const char *membership, struct slice user_id, struct slice reason,
                           struct slice authorised_via, bool is_direct, struct slice *out)
 {
@@ -39,6 +56,8 @@ enum fault member_content(struct call *call, const char *membership, struct slic
     json_put_string(&w, "join_authorised_via_users_server", authorised_via);
     if (is_direct)
         json_put_bool(&w, "is_direct", true);
+    if (strcmp(membership, "join") == 0)
+        put_custom(call, &w);
     json_end_object(&w);
     *out = json_done(&w);
     return FAULT_OK;

@@ -81,8 +81,12 @@ static enum fault state_at(struct call *call, const struct reader *reader, int64
     struct event_rows last;
     struct state_map state;
     enum fault fault = timeline_page(call, reader->room.room_nid, before, INT64_MIN + 1, true, 1, &last);
-    if (fault || last.count == 0)
-        return fault ? fault : FAULT_NOT_FOUND;
+    if (fault)
+        return fault;
+    if (last.count == 0) { /* before the first event there is nobody */
+        *out = (struct event_rows){NULL, 0};
+        return FAULT_OK;
+    }
     if ((fault = state_snapshot_load(call, last.at[0].snapshot_nid, &state)))
         return fault;
     int64_t *nids = arena_new_array(call->arena, state.count + 1, int64_t);
@@ -144,8 +148,10 @@ struct reply joined_members(struct call *call)
     for (size_t i = 0; i < count; i++) {
         json_key(&w, rows[i].user_id);
         json_begin_object(&w);
-        json_put_string(&w, "display_name", rows[i].displayname);
-        json_put_string(&w, "avatar_url", rows[i].avatar_url);
+        json_key_cstr(&w, "display_name"); /* null when there is none */
+        json_add_string(&w, rows[i].displayname);
+        json_key_cstr(&w, "avatar_url");
+        json_add_string(&w, rows[i].avatar_url);
         json_end_object(&w);
     }
     json_end_object(&w);

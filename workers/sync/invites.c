@@ -46,6 +46,9 @@ static void put_stripped(struct json_writer *w, const struct json *event)
     json_put_string(w, "sender", json_get_string(event, "sender"));
     const struct json *content = json_get_object(event, "content");
     json_put_raw(w, "content", content ? content->span : SLICE("{}"));
+    int64_t sent_ts;
+    if (slice_eq(json_get_string(event, "type"), SLICE("m.room.create")) && json_get_i64(event, "origin_server_ts", &sent_ts))
+        json_put_i64(w, "origin_server_ts", sent_ts); /* the create event is given in full (MSC4311): who judges an invite needs it */
     json_end_object(w);
 }
 
