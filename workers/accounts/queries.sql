@@ -298,7 +298,7 @@ WHERE m.user_id = $1 AND m.membership = 'join';
 -- column: pos xid8
 INSERT INTO device_list (user_id, stream_id, is_stale)
 SELECT DISTINCT u, 0, true FROM unnest($1::text[], $2::text[], $3::bigint[]) AS t(u, d, m)
-WHERE (m <> 0 OR EXISTS (SELECT 1 FROM device_key k WHERE k.user_id = u AND k.device_id = d))
+WHERE (m <> 0 OR (SELECT 1 FROM device_key k WHERE k.user_id = u AND k.device_id = d) IS NOT NULL)
   AND EXISTS (SELECT 1 FROM membership r WHERE r.user_id = u AND r.membership = 'join'
               AND EXISTS (SELECT 1 FROM membership l WHERE l.room_nid = r.room_nid AND l.server = $4 AND l.membership = 'join'))
 ON CONFLICT (user_id) DO UPDATE SET is_stale = true, pos = excluded.pos

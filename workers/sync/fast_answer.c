@@ -39,7 +39,7 @@ static bool take_event(struct telling *telling, struct told_room *room, struct r
 {
     const struct sync_request *request = telling->request;
     const struct event_filter *filter = &request->filter.timeline;
-    if (reader_ignores(telling->view->ignored, telling->view->ignored_count, entry->sender) || !room->counts.counts_known)
+    if (reader_ignores(telling->view->ignored, telling->view->ignored_count, entry->sender))
         return false;
     if (entry->room_pos > room->counts.head_pos)
         room->counts.head_pos = entry->room_pos;
@@ -105,7 +105,8 @@ bool telling_sort(struct telling *telling)
         struct told_room *room = told_room_of(telling, entry->room_id);
         if (telling->count > known)
             room->counts = view->counts[i];
-        if (!(entry->kind == RING_EVENT ? take_event(telling, room, entry) : take_receipts(telling, room, entry)))
+        if (!room->counts.counts_known ||
+            !(entry->kind == RING_EVENT ? take_event(telling, room, entry) : take_receipts(telling, room, entry)))
             return false;
     }
     const struct event_filter *filter = &telling->request->filter.ephemeral;
