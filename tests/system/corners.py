@@ -20,9 +20,9 @@ def client_corners(checks, house):
         expect(alice.call("GET", path)["event_id"] == first, "m.fully_read")
 
     def to_date():
-        path = f"/_matrix/client/v1/rooms/{quote(room)}/timestamp_to_event?dir=%s&ts=%d"
-        expect(alice.call("GET", path % ("b", time.time() * 1000))["event_id"] == second, "backwards from now")
-        expect(alice.call("GET", path % ("f", 0))["event_id"] not in (first, second), "forwards from the epoch: the create event")
+        path = f"/_matrix/client/v1/rooms/{quote(room)}/timestamp_to_event"
+        expect(alice.call("GET", path, dir="b", ts=int(time.time() * 1000))["event_id"] == second, "backwards from now")
+        expect(alice.call("GET", path, dir="f", ts=0)["event_id"] not in (first, second), "forwards from the epoch: the create event")
 
     def upgrade():
         alice.call("PUT", f"{V3}/rooms/{quote(room)}/state/m.room.topic/", {"topic": "kept"})

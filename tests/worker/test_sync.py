@@ -26,7 +26,7 @@ def scenario_first_and_next(system):
     bob.in_room(room, "join")
     news = bob.sync(before)
     assert alice.user in news["device_lists"]["changed"], news
-    assert not news["rooms"]["join"][room]["timeline"]["limited"]
+    assert news["rooms"]["join"][room]["timeline"]["limited"], "newly joined"
     news = alice.sync(whole["next_batch"])
     assert types(news["rooms"]["join"][room]["timeline"]["events"]) == ["m.room.member"]
     assert news["rooms"]["join"][room]["state"]["events"] == []

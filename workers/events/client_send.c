@@ -2,7 +2,7 @@
  * "Redactions"). */
 #include "lib/base/clock.h"
 #include "lib/matrix/ids.h"
-#include "lib/matrix/ids.h"
+#include "lib/store/event_row.h"
 #include "lib/store/room_read.h"
 #include "proto/dispatch.h"
 #include "workers/events/append.h"
@@ -101,6 +101,21 @@ struct reply send_state(struct call *call)
     return append_one(call, (struct event_draft){.type = type, .state_key = state_key, .content = content}, SLICE_ABSENT, true);
 }
 
+/* The rules let the users of one server redact each other's events: keeping ours from it is our part. */
+static enum fault check_redaction(struct call *call, struct slice room_id, struct slice target)
+{
+    struct event_row row;
+    struct hot_room *room;
+    bool has_power = false;
+    enum fault fault = event_row_by_id(call, target, &row);
+    if (fault == FAULT_NOT_FOUND || (!fault && (!slice_eq(row.room_id, room_id) || slice_eq(row.sender, call->requester.user_id))))
+        return FAULT_OK;
+    if (fault || (fault = hot_room_get(call, room_id, &room)) ||
+        (fault = redaction_has_power(call, room, call->requester.user_id, &has_power)))
+        return fault;
+    return has_power ? FAULT_OK : FAULT_FORBIDDEN;
+}
+
 /* The target need not be known here: redactions may come before what they redact. Whether it takes effect is decided when it is
  * persisted (redactions.h). */
 struct reply redact_event(struct call *call)
@@ -115,8 +130,8 @@ struct reply redact_event(struct call *call)
     enum fault fault = room_find(call, call_param(call, "roomId"), &room);
     if (fault == FAULT_NOT_FOUND)
         return call_fail(call, FAULT_FORBIDDEN, "You are not in this room");
-    if (fault)
-        return call_fail(call, fault, NULL);
+    if (fault || (fault = check_redaction(call, room.room_id, target)))
+        return call_fail(call, fault, fault == FAULT_FORBIDDEN ? "You may redact your own events only" : NULL);
     const struct room_version *version = room_version_find(room.room_version);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);

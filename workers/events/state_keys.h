@@ -9,6 +9,7 @@ void state_keys_start(size_t cache_bytes);
 enum fault state_keys_intern(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count,
                              int64_t *nids);
 /* Looks only, for what may be refused: 0 for a pair that no event has had. */
-enum fault state_keys_find(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count, int64_t *nids);
+enum fault state_keys_find(struct call *call, const struct slice *types, const struct slice *state_keys, size_t count,
+                           int64_t *nids);
 
 #endif

@@ -11,6 +11,7 @@
 #include "workers/federation/pdu_check.h"
 #include "workers/federation/queries.h"
 #include "workers/federation/room_access.h"
+#include "workers/federation/withdrawn.h"
 
 enum { PDUS_MAX = 50 };
 
@@ -37,7 +38,8 @@ static bool find_answer(struct call *call, struct slice *answer, enum fault *fau
 /* Someone else ends the membership of a user of ours. */
 static bool ends_membership_of_ours(const struct json *json)
 {
-    struct slice user_id = json_get_string(json, "state_key"), membership = json_get_string(json_get_object(json, "content"), "membership");
+    struct slice user_id = json_get_string(json, "state_key"),
+                 membership = json_get_string(json_get_object(json, "content"), "membership");
     return slice_eq(json_get_string(json, "type"), SLICE("m.room.member")) && slice_eq(id_server_name(user_id), server_name()) &&
            !slice_eq(json_get_string(json, "sender"), user_id) &&
            (slice_eq(membership, SLICE("leave")) || slice_eq(membership, SLICE("ban")));
@@ -61,7 +63,8 @@ static enum fault take_withdrawal(struct call *call, struct inbound_pdu *pdu, co
         fault = event_rows_by_nid(call, (struct i64s){&now.event_nid, 1}, &rows);
     if (fault && fault != FAULT_NOT_FOUND)
         return fault;
-    bool invited = !fault && slice_eq(now.membership, SLICE("invite")), knocked = !fault && slice_eq(now.membership, SLICE("knock"));
+    bool invited = !fault && slice_eq(now.membership, SLICE("invite")),
+         knocked = !fault && slice_eq(now.membership, SLICE("knock"));
     /* There is no state to judge by: an invite can be taken back by the server that made it. */
     if (invited && rows.count == 1)
         invited = slice_eq(id_server_name(rows.at[0].sender), id_server_name(event->sender));
@@ -204,6 +207,12 @@ static enum fault receive_pdus(struct call *call, const struct json *list, struc
         pdus[i].done = true;
         if ((fault = take_withdrawal(call, &pdus[i], &checked[i])))
             return fault;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (pdus[i].done || !pdus[i].is_withdrawal)
+            continue;
+        pdus[i].done = true;
+        pdus[i].result = accept_withdrawal(call, &pdus[i].room, checked[i].event);
     }
     for (size_t i = 0; i < count; i++)
         if (!pdus[i].done && (fault = receive_room(call, pdus, checked, count, i)))

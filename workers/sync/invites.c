@@ -48,7 +48,8 @@ static void put_stripped(struct json_writer *w, const struct json *event)
     json_put_raw(w, "content", content ? content->span : SLICE("{}"));
     int64_t sent_ts;
     if (slice_eq(json_get_string(event, "type"), SLICE("m.room.create")) && json_get_i64(event, "origin_server_ts", &sent_ts))
-        json_put_i64(w, "origin_server_ts", sent_ts); /* the create event is given in full (MSC4311): who judges an invite needs it */
+        json_put_i64(w, "origin_server_ts",
+                     sent_ts); /* the create event is given in full (MSC4311): who judges an invite needs it */
     json_end_object(w);
 }
 

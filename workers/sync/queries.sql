@@ -46,7 +46,9 @@ JOIN room r ON r.room_nid = m.room_nid
 LEFT JOIN event i ON i.event_nid = m.event_nid
 WHERE m.user_id = $1
   AND (m.membership = 'join' OR m.membership IN ('invite', 'knock') AND n.is_new
-       OR m.membership IN ('leave', 'ban') AND NOT m.is_forgotten AND ($4 = 2 OR $4 = 1 AND n.is_new));
+       OR m.membership IN ('leave', 'ban') AND CASE WHEN m.is_forgotten
+           THEN $4 = 1 AND i.pos >= $2 AND NOT pg_visible_in_snapshot(i.pos, $3::pg_snapshot) -- other devices must hear of the end
+           ELSE $4 = 2 OR $4 = 1 AND n.is_new END);
 
 -- name: my_past
 -- why: the user's changed memberships, back to the first that the token knew; step 0 is the newest

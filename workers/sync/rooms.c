@@ -106,7 +106,8 @@ static void take_past(struct sync_work *work, struct db_result *result)
             room->newly_joined = room->was_out;
     }
     for (size_t i = 0; i < work->room_count; i++)
-        work->rooms[i].entire |= work->rooms[i].newly_joined && work->rooms[i].section == SECTION_JOIN;
+        if (work->rooms[i].newly_joined && work->rooms[i].section == SECTION_JOIN)
+            work->rooms[i].entire = work->rooms[i].limited = true; /* limited: what came before is to be asked for */
 }
 
 /* ---- not of rooms */
