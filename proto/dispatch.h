@@ -1,7 +1,7 @@
-/* What a kind must answer, from the tables: for each of its routes `struct reply <handler>(struct call *)`, for each of its messages
- * `enum fault answer_<name>(struct call *, const struct <name>_request *, struct <name>_reply *)`. Handler files include this for their
- * prototypes. main.c defines MYELIN_DISPATCH first and gets the tables as well: dispatch_routes and dispatch_messages, for struct
- * worker_kind. A row without a handler does not link. */
+/* What a kind must answer, from the tables: for each of its routes `struct reply <handler>(struct call *)`, for each of its
+ * messages `enum fault answer_<name>(struct call *, const struct <name>_request *, struct <name>_reply *)`. Handler files include
+ * this for their prototypes. main.c defines MYELIN_DISPATCH first and gets the tables as well: dispatch_routes and
+ * dispatch_messages, for struct worker_kind. A row without a handler does not link. */
 #ifndef MYELIN_PROTO_DISPATCH_H
 #define MYELIN_PROTO_DISPATCH_H
 

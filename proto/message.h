@@ -27,7 +27,10 @@ enum receive_mode {
 #define F_I64S(field) struct i64s field;
 #define F_RAW(field) struct slice field;
 #define F_RAWS(field) struct slices field;
-#define END char end_; };
+#define END \
+    char end_; \
+    } \
+    ;
 #include "proto/messages.def"
 #include "proto/message_undef.h"
 
@@ -65,9 +68,10 @@ struct message_facts {
 
 const struct message_facts *message_find(unsigned id); /* NULL when unknown */
 const struct message_facts *message_find_name(const char *name);
-const struct message_facts *message_at(size_t index);  /* NULL past the end */
+const struct message_facts *message_at(size_t index); /* NULL past the end */
 /* {"payloads":["…"]} ↔ a packed message, for the control tool and the fuzzers. */
 struct slice message_to_json(struct arena *arena, const struct message_facts *facts, bool reply, const struct packed *in);
-enum fault message_from_json(struct arena *arena, const struct message_facts *facts, bool reply, struct slice json, struct packed *out);
+enum fault message_from_json(struct arena *arena, const struct message_facts *facts, bool reply, struct slice json,
+                             struct packed *out);
 
 #endif

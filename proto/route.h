@@ -29,30 +29,30 @@ enum route_rate { RATE_NONE, RATE_READ, RATE_SEND, RATE_LOGIN, RATE_REGISTER, RA
 enum route_body { BODY_NONE, BODY_JSON /* an object, call->json; an empty body reads as {} */, BODY_RAW };
 
 /* What decides the worker and the lane: a path parameter's name, or one of these. */
-#define LANE_ANY ""          /* any live worker, no order */
-#define LANE_USER "@user"    /* hash of the access token: all of a device's calls meet */
+#define LANE_ANY ""           /* any live worker, no order */
+#define LANE_USER "@user"     /* hash of the access token: all of a device's calls meet */
 #define LANE_ORIGIN "@origin" /* X-Matrix origin */
 
 struct route {
     enum http_method method;
-    const char *path;    /* "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}"; a last "{name*}" takes the rest */
+    const char *path; /* "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}"; a last "{name*}" takes the rest */
     enum route_auth auth;
     enum route_rate rate;
     enum route_body body;
-    uint32_t body_cap;   /* bytes */
+    uint32_t body_cap; /* bytes */
     enum service kind;
     const char *handler; /* its C name, for logs and metrics */
     const char *lane;
     const char *reference; /* spec section */
-    bool idempotent;     /* may be retried on another worker: GET, and PUT (transaction ids) */
+    bool idempotent;       /* may be retried on another worker: GET, and PUT (transaction ids) */
 };
 
 extern const struct route routes[];
 extern const size_t route_count;
 
-const char *route_method_name(enum http_method method);   /* "GET" */
-uint64_t route_key(const struct route *route);           /* stable hash of method and path */
-const struct route *route_find_key(uint64_t key);        /* NULL when unknown */
+const char *route_method_name(enum http_method method);             /* "GET" */
+uint64_t route_key(const struct route *route);                      /* stable hash of method and path */
+const struct route *route_find_key(uint64_t key);                   /* NULL when unknown */
 int route_param_index(const struct route *route, const char *name); /* −1 when it has none of that name */
 /* Percent-decoded path parameters in the arena. *params_out has ROUTE_PARAMS_MAX places. NULL: no such path; then
  * *path_known says whether another method exists there (405). raw_path: without the query, as sent. */

@@ -1,5 +1,5 @@
-/* A typed call for every message: enum fault call_<name>(call, lane, &request, &reply), on top of call_bus (lib/kit/call.h). Calls go
- * only to kinds of a higher rank than MYELIN_KIND's, so that pools of handlers cannot wait for each other in a circle: using any
+/* A typed call for every message: enum fault call_<name>(call, lane, &request, &reply), on top of call_bus (lib/kit/call.h). Calls
+ * go only to kinds of a higher rank than MYELIN_KIND's, so that pools of handlers cannot wait for each other in a circle: using any
  * other stub does not compile. (Where a compiler does not know the attribute, it does not link.) */
 #ifndef MYELIN_PROTO_STUBS_H
 #define MYELIN_PROTO_STUBS_H

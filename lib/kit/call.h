@@ -25,22 +25,24 @@ struct call {
     const struct route *route; /* NULL for bus messages */
     const struct http_request *http;
     struct slice params[ROUTE_PARAMS_MAX]; /* by position in the route; use call_param */
-    const struct json *json;   /* the body, when the route takes a JSON object; empty object for an absent body */
+    const struct json *json;               /* the body, when the route takes a JSON object; empty object for an absent body */
     struct requester requester;
-    struct slice origin;       /* AUTH_SERVER: the verified server name */
-    int64_t deadline_ms;       /* monotonic */
-    char trace[33];            /* hex, W3C trace id */
-    int64_t parked_ms;         /* how long it was parked so far; 0 on the first run */
-    const char *wake_topic;    /* what woke it; NULL on the first run and at its time-out */
-    const char *detail;        /* for the log line; set by call_fail */
-    struct slice why;          /* detail of the last failed bus call */
+    struct slice origin;    /* AUTH_SERVER: the verified server name */
+    int64_t deadline_ms;    /* monotonic */
+    char trace[33];         /* hex, W3C trace id */
+    int64_t parked_ms;      /* how long it was parked so far; 0 on the first run */
+    const char *wake_topic; /* what woke it; NULL on the first run and at its time-out */
+    const char *detail;     /* for the log line; set by call_fail */
+    struct slice why;       /* detail of the last failed bus call */
 };
 
 /* ---- what the request says */
-struct slice call_param(const struct call *call, const char *name);             /* path parameter, decoded; absent when the route has none of that name */
-struct slice call_query(const struct call *call, const char *name);             /* query parameter, decoded; absent if none */
-struct slices call_query_all(const struct call *call, const char *name);        /* repeated ones: ver, server_name, via */
-bool call_query_i64(const struct call *call, const char *name, int64_t *out);   /* false: present and not a number; absent leaves *out */
+struct slice call_param(const struct call *call,
+                        const char *name); /* path parameter, decoded; absent when the route has none of that name */
+struct slice call_query(const struct call *call, const char *name);      /* query parameter, decoded; absent if none */
+struct slices call_query_all(const struct call *call, const char *name); /* repeated ones: ver, server_name, via */
+bool call_query_i64(const struct call *call, const char *name,
+                    int64_t *out); /* false: present and not a number; absent leaves *out */
 bool call_query_bool(const struct call *call, const char *name, bool otherwise);
 
 /* ---- answers. A reply is made in the call's arena. */

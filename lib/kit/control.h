@@ -2,8 +2,9 @@
  * little-endian length and a JSON object. When it closes, the other side is gone: a child without supervisor exits.
  *   supervisor → child   {"type":"settings","lines":"key=value\n…","data":"/…"}   first
  *                        {"type":"peers","generation":7,"peers":[{"instance":"hex16","kind":"rooms","endpoint":"ipc://…","publisher":"","version":"…","draining":false},…]}
- *                        {"type":"drain"}  {"type":"metrics","id":1}  {"type":"log_level","level":"debug"}  {"type":"reload","lines":"…"}  {"type":"calls","id":2}
- *   child → supervisor   {"type":"ready","instance":"hex16","endpoint":"…","publisher":"…"}   once it can take calls
+ *                        {"type":"drain"}  {"type":"metrics","id":1}  {"type":"log_level","level":"debug"}
+ * {"type":"reload","lines":"…"}  {"type":"calls","id":2} child → supervisor
+ * {"type":"ready","instance":"hex16","endpoint":"…","publisher":"…"}   once it can take calls
  *                        {"type":"load","queued":0,"running":0}   every second: the heartbeat
  *                        {"type":"metrics","id":1,"text":"…"}  {"type":"calls","id":2,"calls":[…]}  {"type":"drained"}
  * Unknown types are ignored: old and new versions talk. */
@@ -33,12 +34,12 @@ struct control_events { /* all run on the control thread */
     void (*load)(int64_t *queued, int64_t *running, void *context);
     void *context;
 };
-/* Waits for the settings packet (10 s), then the first peers packet, then starts the thread, which sends the heartbeat from then on.
- * NULL when there is no supervisor behind the descriptor or its settings are refused (logged). `events` is copied; `peers` is called
- * for every list after the first. When the channel closes later the thread ends the process. */
+/* Waits for the settings packet (10 s), then the first peers packet, then starts the thread, which sends the heartbeat from then
+ * on. NULL when there is no supervisor behind the descriptor or its settings are refused (logged). `events` is copied; `peers` is
+ * called for every list after the first. When the channel closes later the thread ends the process. */
 struct control *control_attach(int descriptor, const struct control_events *events);
 const struct settings *control_settings(const struct control *control); /* the newest; old ones stay valid for ever */
-const struct peers *control_peers(struct control *control); /* counted reference to the newest list, never NULL */
+const struct peers *control_peers(struct control *control);             /* counted reference to the newest list, never NULL */
 void control_peers_release(const struct peers *peers);
 void control_ready(struct control *control, uint64_t instance, const char *endpoint, const char *publisher);
 void control_drained(struct control *control);

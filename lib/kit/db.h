@@ -6,9 +6,9 @@
  *   struct user_by_token_row; bool user_by_token_next(struct db_result *, struct user_by_token_row *);   after the run
  * Parameters and columns travel in binary. Absent slices, arrays with at == NULL and DB_NULL_I64 are NULL, both ways.
  * Faults: UNAVAILABLE (no connection, PostgreSQL restarting), DEADLINE, CONFLICT (serialization, deadlock, lock timeout, and unique
- * and foreign key violations: db_constraint names it), INVALID_PARAM (text that PostgreSQL cannot hold: a NUL), INTERNAL (other bad values).
- * Our own bad SQL is asserted. Threads: a batch belongs to the calling thread.
- * Parameters are copied when a statement is added. After db_run a batch can be filled and run again. */
+ * and foreign key violations: db_constraint names it), INVALID_PARAM (text that PostgreSQL cannot hold: a NUL), INTERNAL (other bad
+ * values). Our own bad SQL is asserted. Threads: a batch belongs to the calling thread. Parameters are copied when a statement is
+ * added. After db_run a batch can be filled and run again. */
 #ifndef MYELIN_KIT_DB_H
 #define MYELIN_KIT_DB_H
 
@@ -37,13 +37,14 @@ struct db_batch *db_batch(struct db_pool *pool, struct arena *arena, int64_t dea
 enum fault db_run(struct db_batch *batch); /* sends all, one sync, reads all. A fault means that nothing was committed,
                                               or, UNAVAILABLE and DEADLINE, that it is not known: handlers must be repeatable. */
 
-/* Statements added from here on travel with the same trip but run after what was added before has committed, in a transaction of their
- * own: reading the horizon that the commit left. They run also when the first part failed; db_run then tells the first fault. */
+/* Statements added from here on travel with the same trip but run after what was added before has committed, in a transaction of
+ * their own: reading the horizon that the commit left. They run also when the first part failed; db_run then tells the first fault.
+ */
 void db_after_commit(struct db_batch *batch);
 
 /* A transaction of several steps: BEGIN travels with the first db_step. Each step sends what was added since and reads its results.
- * db_commit sends the rest and COMMIT in one trip. Dropped without commit (also when the arena ends): ROLLBACK. Keep it short: a write
- * transaction holds the horizon of every listener back (DESIGN §8). */
+ * db_commit sends the rest and COMMIT in one trip. Dropped without commit (also when the arena ends): ROLLBACK. Keep it short: a
+ * write transaction holds the horizon of every listener back (DESIGN §8). */
 struct db_batch *db_transaction(struct db_pool *pool, struct arena *arena, int64_t deadline_ms);
 enum fault db_step(struct db_batch *transaction);
 enum fault db_commit(struct db_batch *transaction);

@@ -205,7 +205,8 @@ static enum fault read_all(struct db_trip *trip, struct db_connection *connectio
     if (trip->before && (fault = read_command(trip, connection, trip->before, NULL, &done)))
         return fault;
     for (struct db_result *result = trip->first; result; result = result->next)
-        if ((result->is_after_commit && (fault = read_sync(trip, connection, false))) || (fault = read_result(trip, connection, result)))
+        if ((result->is_after_commit && (fault = read_sync(trip, connection, false))) ||
+            (fault = read_result(trip, connection, result)))
             return fault;
     if (trip->after && (fault = read_command(trip, connection, trip->after, NULL, &done)))
         return fault;

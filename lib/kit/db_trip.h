@@ -18,9 +18,9 @@ struct db_result {
     struct arena *arena;
     const char **values; /* parameters, encoded */
     int *lengths, *formats;
-    bool is_preparing; /* a prepare goes before it in this trip */
+    bool is_preparing;    /* a prepare goes before it in this trip */
     bool is_after_commit; /* a sync goes before it: db_after_commit */
-    bool is_checked;   /* the columns are as declared */
+    bool is_checked;      /* the columns are as declared */
     enum db_result_state state;
     struct db_row *first, *last, *upcoming;
     int64_t affected;

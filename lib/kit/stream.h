@@ -1,5 +1,6 @@
 /* Stream hints after commit, and positions (DESIGN §5, §8). A hint carries its payload, so that listeners need no database; a lost
- * one delays and never loses: per-publisher sequence numbers reveal a gap, and the listener reads the database from its position. */
+ * one delays and never loses: per-publisher sequence numbers reveal a gap, and the listener reads the database from its position.
+ */
 #ifndef MYELIN_KIT_STREAM_H
 #define MYELIN_KIT_STREAM_H
 
@@ -13,7 +14,8 @@ enum stream_kind {
 
 /* After the commit that wrote the rows: reads nothing itself. pos: the rows' transaction; horizon: read after commit (every kind's
  * write batch ends with a `horizon` statement run after it), 0 when not known. payload may be absent. Any handler thread. */
-void stream_publish(struct worker *worker, enum stream_kind kind, struct slice key, int64_t pos, int64_t horizon, struct slice payload);
+void stream_publish(struct worker *worker, enum stream_kind kind, struct slice key, int64_t pos, int64_t horizon,
+                    struct slice payload);
 
 struct stream_hint {
     enum stream_kind kind;
@@ -21,8 +23,8 @@ struct stream_hint {
     struct slice key, payload; /* valid during the callback */
     int64_t pos, horizon;
 };
-/* Subscribes this process; the callback runs on the link thread: quick, no blocking. Before worker_run. `gap`: hints of a publisher were
- * lost (or a publisher is new); hint is NULL then: read the database from the last known position. */
+/* Subscribes this process; the callback runs on the link thread: quick, no blocking. Before worker_run. `gap`: hints of a publisher
+ * were lost (or a publisher is new); hint is NULL then: read the database from the last known position. */
 typedef void stream_listener(struct worker *worker, const struct stream_hint *hint, bool gap, void *context);
 void stream_listen(struct worker *worker, enum service publisher_kind, stream_listener *listener, void *context);
 /* Wakes calls of this process parked on the topic. Any thread. Listeners call it; the kit itself wakes nothing. */
@@ -33,11 +35,11 @@ void stream_wake_all(struct worker *worker); /* after a gap */
 struct stream_event {
     struct slice room_id, event_id, type, state_key /* absent: message event */, sender;
     int64_t event_nid, room_nid, room_pos, depth, origin_server_ts;
-    struct slice json;          /* canonical PDU */
+    struct slice json;              /* canonical PDU */
     struct slice device_id, txn_id; /* of a local send; absent otherwise */
     bool soft_failed, outlier, state_changed /* it is the current state of its key now */;
-    bool local;                 /* sent by a user of ours: the sender queues it */
-    struct slices destinations; /* servers to send it to: joined ones and the target's; only for local events */
+    bool local;                                   /* sent by a user of ours: the sender queues it */
+    struct slices destinations;                   /* servers to send it to: joined ones and the target's; only for local events */
     struct slice membership, previous_membership; /* m.room.member only */
 };
 struct slice stream_event_pack(struct arena *arena, const struct stream_event *event);

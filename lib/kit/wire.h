@@ -9,27 +9,27 @@
 
 enum { WIRE_MAJOR = 1, WIRE_MINOR = 0, WIRE_HEADER_BYTES = 56, WIRE_FRAMES_MAX = 200000 };
 enum wire_type {
-    WIRE_HELLO = 1,   /* first on each connection, both ways; head: msgpack [major, minor, kind, instance, software version] */
+    WIRE_HELLO = 1, /* first on each connection, both ways; head: msgpack [major, minor, kind, instance, software version] */
     WIRE_REQUEST = 2,
-    WIRE_REPLY = 3,   /* fault != 0: head is the `why` text */
-    WIRE_CANCEL = 4,  /* the caller went away (client disconnected): drop a parked or queued call */
+    WIRE_REPLY = 3,  /* fault != 0: head is the `why` text */
+    WIRE_CANCEL = 4, /* the caller went away (client disconnected): drop a parked or queued call */
 };
 struct wire_header {
     uint8_t major, minor;
     uint8_t type;
-    uint16_t message;      /* enum message_id */
-    uint16_t fault;        /* replies */
-    uint64_t correlation;  /* chosen by the caller */
-    uint32_t timeout_ms;   /* what is left of the caller's deadline; expired work is dropped at dequeue */
-    uint64_t lane;         /* slice_hash of the lane key; 0: no order */
-    uint8_t caller_rank;   /* asserted to be below the callee's */
+    uint16_t message;     /* enum message_id */
+    uint16_t fault;       /* replies */
+    uint64_t correlation; /* chosen by the caller */
+    uint32_t timeout_ms;  /* what is left of the caller's deadline; expired work is dropped at dequeue */
+    uint64_t lane;        /* slice_hash of the lane key; 0: no order */
+    uint8_t caller_rank;  /* asserted to be below the callee's */
     uint8_t trace[16];
 };
 void wire_header_write(uint8_t out[WIRE_HEADER_BYTES], const struct wire_header *header);
 bool wire_header_read(struct slice frame, struct wire_header *out); /* false: too short, or another major version */
 
 struct wire_message {
-    struct slice identity;   /* ROUTER only */
+    struct slice identity; /* ROUTER only */
     struct wire_header header;
     struct packed body;
 };
@@ -38,8 +38,8 @@ bool wire_send(void *socket, const struct wire_message *message);
 /* One whole message, copied into the arena. False with errno EAGAIN when there is none; EPROTO when it was malformed (dropped). */
 bool wire_receive(void *socket, struct arena *arena, bool router, struct wire_message *out);
 
-/* Socket options common to everyone: LINGER 0, heartbeats 1 s/3 s, IMMEDIATE, HWM, MAXMSGSIZE; CURVE when endpoint is tcp:// (keys derived from
- * settings->cluster_secret; server side checks client keys by ZAP). server: binds. */
+/* Socket options common to everyone: LINGER 0, heartbeats 1 s/3 s, IMMEDIATE, HWM, MAXMSGSIZE; CURVE when endpoint is tcp:// (keys
+ * derived from settings->cluster_secret; server side checks client keys by ZAP). server: binds. */
 bool wire_secure_socket(void *zmq_context, void *socket, const struct settings *settings, const char *endpoint, bool server);
 
 #endif

@@ -19,7 +19,7 @@ struct worker_message {
 };
 struct worker_kind {
     enum service service;
-    const struct worker_route *routes; /* ends with {NULL} ; proto/dispatch.h makes it from routes.def */
+    const struct worker_route *routes;     /* ends with {NULL} ; proto/dispatch.h makes it from routes.def */
     const struct worker_message *messages; /* ends with {0} */
     /* After settings, registry and database are there, before the first call; may start threads and listen to streams. */
     enum fault (*start)(struct worker *worker);
@@ -45,8 +45,8 @@ void worker_call_end(struct call **call);
 /* Runs job(context) on the handler threads in the lane of key, after those before it. Any thread. False when draining. */
 bool worker_enqueue(struct worker *worker, struct slice lane, void (*job)(struct call *call, void *context), void *context);
 
-/* Slots: work that must have one owner in the whole cluster (DESIGN §13). 64 per kind, held by session advisory locks on a connection of
- * their own; rendezvous decides who tries for which. changed runs on the slot thread. Call from start. */
+/* Slots: work that must have one owner in the whole cluster (DESIGN §13). 64 per kind, held by session advisory locks on a
+ * connection of their own; rendezvous decides who tries for which. changed runs on the slot thread. Call from start. */
 enum { SLOT_COUNT = 64 };
 typedef void slots_changed(struct worker *worker, uint64_t owned /* bit per slot */, void *context);
 enum fault worker_slots(struct worker *worker, slots_changed *changed, void *context);

@@ -25,8 +25,8 @@ struct state_need {
 enum { STATE_NEEDS_MAX = 8 };
 size_t auth_needs(const struct event *event, struct state_need needs[STATE_NEEDS_MAX]);
 /* As above before the event exists. */
-size_t auth_needs_of_draft(const struct room_version *version, struct slice type, struct slice state_key,
-                           struct slice sender, const struct json *content, struct state_need needs[STATE_NEEDS_MAX]);
+size_t auth_needs_of_draft(const struct room_version *version, struct slice type, struct slice state_key, struct slice sender,
+                           const struct json *content, struct state_need needs[STATE_NEEDS_MAX]);
 
 /* Steps on the event's own auth_events (duplicates, entries that are not needed, rejected ones, wrong room; v12's create).
  * auth: the events of event->auth_events, in that order. */
@@ -46,7 +46,7 @@ struct power_levels {
 struct power_levels power_levels_from(const struct state_view *state, const struct room_version *version);
 int64_t power_of_user(const struct power_levels *levels, struct slice user_id);
 int64_t power_to_send(const struct power_levels *levels, struct slice type, bool is_state);
-int64_t power_to(const struct power_levels *levels, const char *action); /* "ban", "kick", "redact", "invite" */
+int64_t power_to(const struct power_levels *levels, const char *action);      /* "ban", "kick", "redact", "invite" */
 int64_t power_to_notify(const struct power_levels *levels, const char *what); /* "room" */
 bool user_is_creator(const struct event *create, struct slice user_id); /* v12: sender and additional_creators; else the creator */
 

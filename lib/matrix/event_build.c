@@ -82,6 +82,7 @@ struct slice event_build(struct arena *arena, const struct room_version *version
     if (version->event_id_format == EVENT_ID_V1)
         put_v1_id(arena, event, draft->sender);
     put_content_hash(arena, event);
-    json_tree_put(arena, event, SLICE("signatures"), json_tree_copy(arena, NULL)); /* a PDU has the member; whoever signs fills it */
+    json_tree_put(arena, event, SLICE("signatures"),
+                  json_tree_copy(arena, NULL)); /* a PDU has the member; whoever signs fills it */
     return json_canonical(arena, event, NULL);
 }

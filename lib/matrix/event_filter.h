@@ -6,7 +6,7 @@
 #include "proto/fault.h"
 
 struct event_filter {
-    const struct json *types, *not_types;       /* arrays of patterns ('*' matches any run); NULL: not given */
+    const struct json *types, *not_types; /* arrays of patterns ('*' matches any run); NULL: not given */
     const struct json *senders, *not_senders;
     const struct json *rooms, *not_rooms;
     const struct json *rel_types, *not_rel_types; /* rel_type of the event itself (MSC3874) */
@@ -15,7 +15,8 @@ struct event_filter {
     bool lazy_load_members, include_redundant_members, unread_thread_notifications;
 };
 
-/* json may be NULL: everything passes. BAD_JSON when a member has the wrong type. limit is clamped to 1…limit_max, otherwise limit_default. */
+/* json may be NULL: everything passes. BAD_JSON when a member has the wrong type. limit is clamped to 1…limit_max, otherwise
+ * limit_default. */
 enum fault event_filter_parse(const struct json *json, int64_t limit_default, int64_t limit_max, struct event_filter *out);
 bool event_filter_allows_type(const struct event_filter *filter, struct slice type);
 bool event_filter_allows_room(const struct event_filter *filter, struct slice room_id);

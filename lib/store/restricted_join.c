@@ -5,7 +5,8 @@
 #include "lib/matrix/ids.h"
 
 /* *known: at least one allowed room has members of ours, so that its membership can be trusted. */
-static enum fault is_member_of_allowed(struct call *call, const struct json *join_rules, struct slice user_id, bool *met, bool *known)
+static enum fault is_member_of_allowed(struct call *call, const struct json *join_rules, struct slice user_id, bool *met,
+                                       bool *known)
 {
     *met = *known = false;
     json_each (condition, json_get_array(join_rules, "allow")) {
@@ -52,7 +53,8 @@ static enum fault find_voucher(struct call *call, const struct room_facts *room,
     return FAULT_OK;
 }
 
-enum fault restricted_join_authorise(struct call *call, const struct room_facts *room, struct slice user_id, struct restricted_join *out)
+enum fault restricted_join_authorise(struct call *call, const struct room_facts *room, struct slice user_id,
+                                     struct restricted_join *out)
 {
     *out = (struct restricted_join){0};
     struct event_row row;

@@ -41,9 +41,11 @@ STATEMENT(echo_text, "SELECT $1::text", one_text, 1, one_text, 1);
 STATEMENT(call_function, "SELECT pg_notify('topic', 'text')", NULL, 0, NULL, 0);
 
 static const enum db_type two_xids[] = {DB_XID8, DB_XID8};
-STATEMENT(insert_and_place, "INSERT INTO item VALUES ($1, $2) RETURNING pg_current_xact_id(), pg_snapshot_xmin(pg_current_snapshot())",
-          bigint_text, 2, two_xids, 2);
-STATEMENT(read_horizon, "SELECT pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot())", NULL, 0, two_xids, 2);
+STATEMENT(insert_and_place,
+          "INSERT INTO item VALUES ($1, $2) RETURNING pg_current_xact_id(), pg_snapshot_xmin(pg_current_snapshot())", bigint_text,
+          2, two_xids, 2);
+STATEMENT(read_horizon, "SELECT pg_snapshot_xmin(pg_current_snapshot()), pg_snapshot_xmax(pg_current_snapshot())", NULL, 0,
+          two_xids, 2);
 
 static int64_t soon(void)
 {

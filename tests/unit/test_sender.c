@@ -39,11 +39,11 @@ static void test_backoff(void **state)
     int64_t now_ms = 1000000;
     backoff_fail(&backoff, now_ms, 0);
     assert_int_equal(backoff.failing_since_ms, now_ms);
-    assert_int_equal(backoff.retry_ms, now_ms + 1600); /* 2 s less a fifth */
-    assert_true(backoff_is_waiting(&backoff, now_ms + 1599));
-    assert_false(backoff_is_waiting(&backoff, now_ms + 1600));
+    assert_int_equal(backoff.retry_ms, now_ms + 200); /* 250 ms less a fifth */
+    assert_true(backoff_is_waiting(&backoff, now_ms + 199));
+    assert_false(backoff_is_waiting(&backoff, now_ms + 200));
     backoff_fail(&backoff, now_ms + 10, 0); /* one that started earlier */
-    assert_int_equal(backoff.interval_ms, 2000);
+    assert_int_equal(backoff.interval_ms, BACKOFF_FIRST_MS);
     for (int i = 0; i < 20; i++)
         backoff_fail(&backoff, backoff.retry_ms, UINT64_MAX - (uint64_t)i);
     assert_int_equal(backoff.interval_ms, BACKOFF_MAX_MS);

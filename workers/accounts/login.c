@@ -37,6 +37,9 @@ struct reply login_user(struct call *call)
         return call_fail(call, password ? FAULT_BAD_JSON : FAULT_MISSING_PARAM, "password is missing or not a string");
     if (!session_from_body(call, &session, &answer))
         return answer;
+    const struct json *identifier = json_get_cstr(call->json, "identifier");
+    if (identifier && !json_is(identifier, JSON_OBJECT))
+        return call_fail(call, FAULT_BAD_JSON, "identifier must be an object");
     struct slice typed = credentials_user(call, call->json);
     if (slice_is_absent(typed))
         typed = SLICE(""); /* nobody: takes as long and fails as a wrong password does */

@@ -4,8 +4,8 @@
 
 #include "lib/kit/call.h"
 
-/* INVALID_PARAM: no alias by its grammar; BAD_ALIAS: it does not point to this room; BAD_JSON: wrong types. Aliases that the standing
- * event lists already are not looked at. NOT_FOUND: no such room. */
+/* INVALID_PARAM: no alias by its grammar; BAD_ALIAS: it does not point to this room; BAD_JSON: wrong types. Aliases that the
+ * standing event lists already are not looked at. NOT_FOUND: no such room. */
 enum fault canonical_alias_check(struct call *call, struct slice room_id, const struct json *content);
 
 #endif

@@ -258,11 +258,14 @@ static enum fault place(struct gap *gap, const struct checked_pdu *pdu, struct s
 enum fault gap_fill(struct call *call, const struct room_facts *room, struct event *event, struct slice *why)
 {
     struct gap gap = {.call = call, .room = room, .version = event->version};
-    struct checked_pdu *between, last = {.version = event->version, .text = event->raw, .event = event};
-    size_t count;
+    struct slices unknown_prev;
+    struct checked_pdu *between = NULL, last = {.version = event->version, .text = event->raw, .event = event};
+    size_t count = 0;
     log_event(LOG_INFO, "events are missing before a PDU", LOG_STR("origin", call->origin), LOG_STR("room", room->room_id),
               LOG_STR("event", event->event_id));
-    enum fault fault = missing_events(&gap, event, &between, &count);
+    enum fault fault = unknown_of(&gap, event->prev_events, &unknown_prev);
+    if (!fault && unknown_prev.len) /* else only auth events are missing */
+        fault = missing_events(&gap, event, &between, &count);
     if (!fault && count)
         fault = fetch_auth_events(&gap, between, count);
     for (size_t i = 0; i < count && !fault; i++) {

@@ -21,7 +21,7 @@ struct inbound_pdu {
     enum fault result;
     struct slice why;
     bool done;
-    bool is_withdrawal; /* see open_room */
+    bool is_withdrawal; /* of an invite into a room that we are not in: withdrawn.h */
 };
 
 static bool find_answer(struct call *call, struct slice *answer, enum fault *fault)
@@ -35,50 +35,6 @@ static bool find_answer(struct call *call, struct slice *answer, enum fault *fau
     return true;
 }
 
-/* Someone else ends the membership of a user of ours. */
-static bool ends_membership_of_ours(const struct json *json)
-{
-    struct slice user_id = json_get_string(json, "state_key"),
-                 membership = json_get_string(json_get_object(json, "content"), "membership");
-    return slice_eq(json_get_string(json, "type"), SLICE("m.room.member")) && slice_eq(id_server_name(user_id), server_name()) &&
-           !slice_eq(json_get_string(json, "sender"), user_id) &&
-           (slice_eq(membership, SLICE("leave")) || slice_eq(membership, SLICE("ban")));
-}
-
-static enum fault look_whether_joined(struct call *call, const struct room_facts *room, bool *joined)
-{
-    enum fault fault = FAULT_OK;
-    *joined = room->extremities.len && server_is_joined(call, room->room_nid, server_name(), &fault);
-    return fault;
-}
-
-/* Of a room that we are not in, we hear only that an invite or knock of ours has come to nothing. */
-static enum fault take_withdrawal(struct call *call, struct inbound_pdu *pdu, const struct checked_pdu *checked)
-{
-    const struct event *event = checked->event;
-    struct membership_row now;
-    struct event_rows rows;
-    enum fault fault = membership_find(call, pdu->room.room_nid, event->state_key, &now);
-    if (!fault)
-        fault = event_rows_by_nid(call, (struct i64s){&now.event_nid, 1}, &rows);
-    if (fault && fault != FAULT_NOT_FOUND)
-        return fault;
-    bool invited = !fault && slice_eq(now.membership, SLICE("invite")),
-         knocked = !fault && slice_eq(now.membership, SLICE("knock"));
-    /* There is no state to judge by: an invite can be taken back by the server that made it. */
-    if (invited && rows.count == 1)
-        invited = slice_eq(id_server_name(rows.at[0].sender), id_server_name(event->sender));
-    if (!invited && !knocked) {
-        pdu->result = FAULT_NOT_FOUND;
-        pdu->why = SLICE("this server is not in that room");
-        return FAULT_OK;
-    }
-    struct room_outlier_membership_request request = {
-        .room_id = pdu->room_id, .room_version = pdu->room.room_version, .event = checked->text, .user_id = event->state_key};
-    struct room_outlier_membership_reply reply;
-    return call_room_outlier_membership(call, request.room_id, &request, &reply);
-}
-
 /* The room and its version, ACL first: a banned server's events do not enter. */
 static enum fault open_room(struct call *call, const struct json *json, struct inbound_pdu *pdu, struct checked_pdu *checked)
 {
@@ -88,17 +44,14 @@ static enum fault open_room(struct call *call, const struct json *json, struct i
     if (!json_is(json, JSON_OBJECT) || !room_id_is_valid(pdu->room_id))
         return FAULT_OK;
     enum fault fault = room_find(call, pdu->room_id, &pdu->room);
-    bool joined = !fault && pdu->room.extremities.len;
-    if (!fault && ends_membership_of_ours(json) && (fault = look_whether_joined(call, &pdu->room, &joined)))
+    bool resident = !fault && pdu->room.extremities.len && server_is_joined(call, pdu->room.room_nid, server_name(), &fault);
+    if (!fault && !resident && (fault = is_withdrawal(call, &pdu->room, json, &pdu->is_withdrawal)))
         return fault;
-    if (!fault && !joined && ends_membership_of_ours(json)) {
-        pdu->is_withdrawal = true;
-        checked->version = room_version_find(pdu->room.room_version);
-        checked->fault = FAULT_OK;
-        checked->why = NULL;
+    if (pdu->is_withdrawal) { /* there is no state of the room to look into */
+        *checked = (struct checked_pdu){.version = room_version_find(pdu->room.room_version), .text = json->span};
         return FAULT_OK;
     }
-    if (!fault && !joined)
+    if (!fault && pdu->room.extremities.len == 0)
         fault = FAULT_NOT_FOUND;
     if (fault == FAULT_NOT_FOUND) {
         checked->fault = fault;
@@ -200,13 +153,6 @@ static enum fault receive_pdus(struct call *call, const struct json *list, struc
             log_event(LOG_INFO, "a PDU is refused", LOG_STR("origin", call->origin), LOG_STR("event", pdus[at].event_id),
                       LOG_STR("why", pdus[at].why));
         at++;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (pdus[i].done || !pdus[i].is_withdrawal)
-            continue;
-        pdus[i].done = true;
-        if ((fault = take_withdrawal(call, &pdus[i], &checked[i])))
-            return fault;
     }
     for (size_t i = 0; i < count; i++) {
         if (pdus[i].done || !pdus[i].is_withdrawal)

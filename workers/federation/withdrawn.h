@@ -1,5 +1,5 @@
-/* Invites that are taken back: the leave event comes by /send for a room that we are not in, so nobody can judge it by the room's state. It counts
- * when who invited takes back, and nobody else does (his is the only word we have of the room). */
+/* Invites that are taken back: the leave event comes by /send for a room that we are not in, so nobody can judge it by the room's
+ * state. It counts when who invited takes back, and nobody else does (his is the only word we have of the room). */
 #ifndef MYELIN_FEDERATION_WITHDRAWN_H
 #define MYELIN_FEDERATION_WITHDRAWN_H
 

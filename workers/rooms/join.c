@@ -79,7 +79,8 @@ static enum fault add_known_servers(struct call *call, const struct room_facts *
         for (size_t i = 0; i < servers.len; i++)
             add_server(target, servers.at[i]);
     }
-    add_server(target, id_server_name(target->room_id));
+    if (target->server_count == 0) /* who names servers means those */
+        add_server(target, id_server_name(target->room_id));
     return FAULT_OK;
 }
 

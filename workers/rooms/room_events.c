@@ -114,18 +114,20 @@ static void put_users(struct call *call, const struct room_version *version, str
 }
 
 struct slice power_levels_content(struct call *call, const struct room_version *version, const struct json *override,
-                                  const struct json *trusted)
+                                  const struct json *trusted, bool anyone_invites)
 {
     static const struct {
         const char *key;
         int64_t level;
     } defaults[] = {{"users_default", 0}, {"events_default", 0}, {"state_default", 50}, {"ban", 50},
-                    {"kick", 50},         {"redact", 50},        {"invite", 0},         {"historical", 100}};
+                    {"kick", 50},         {"redact", 50},        {"historical", 100}};
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
         if (!json_get_cstr(override, defaults[i].key))
             json_put_i64(&w, defaults[i].key, defaults[i].level);
+    if (!json_get_cstr(override, "invite"))
+        json_put_i64(&w, "invite", anyone_invites ? 0 : 50);
     if (!json_get_cstr(override, "users"))
         put_users(call, version, &w, trusted);
     if (!json_get_cstr(override, "events")) {
@@ -164,7 +166,8 @@ const char *room_events_compose(struct call *call, const struct room_version *ve
         create_content(call, version, json_get_object(body, "creation_content"), version->privileged_creators ? trusted : NULL));
     room_events_set(out, SLICE("m.room.member"), call->requester.user_id, member);
     room_events_set(out, SLICE("m.room.power_levels"), none,
-                    power_levels_content(call, version, json_get_object(body, "power_level_content_override"), trusted));
+                    power_levels_content(call, version, json_get_object(body, "power_level_content_override"), trusted,
+                                         strcmp(preset->join_rule, "invite") == 0));
     if (!slice_is_absent(alias))
         room_events_set(out, SLICE("m.room.canonical_alias"), none, one_string(call, "alias", alias));
     /* 5: the preset */

@@ -25,8 +25,9 @@ void room_events_request(const struct room_events *events, struct slice creator,
 /* The create event's content; extra: members of creation_content, additional: trusted creators of version 12 (arrays or NULL). */
 struct slice create_content(struct call *call, const struct room_version *version, const struct json *extra,
                             const struct json *additional);
-/* Default power levels of a new room; override may be NULL; trusted: users that get the creator's power (versions before 12). */
+/* Default power levels of a new room; override may be NULL; trusted: users that get the creator's power (versions before 12).
+ * anyone_invites: private rooms; in public ones inviting takes 50. */
 struct slice power_levels_content(struct call *call, const struct room_version *version, const struct json *override,
-                                  const struct json *trusted);
+                                  const struct json *trusted, bool anyone_invites);
 
 #endif

@@ -172,7 +172,7 @@ struct reply upgrade_room(struct call *call)
     room_events_set(&events, SLICE("m.room.create"), none, successor_content(call, version, create, SLICE_ABSENT));
     room_events_set(&events, SLICE("m.room.member"), call->requester.user_id, member);
     room_events_set(&events, SLICE("m.room.power_levels"), none,
-                    old_levels ? levels_for(call, version, old_levels) : power_levels_content(call, version, NULL, NULL));
+                    old_levels ? levels_for(call, version, old_levels) : power_levels_content(call, version, NULL, NULL, false));
     for (size_t i = 0; i < rows.count; i++) {
         if (!is_carried(state[i]) || event_is(state[i], "m.room.power_levels"))
             continue;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { BACKOFF_FIRST_MS = 2000, BACKOFF_MAX_MS = 3600 * 1000 };
+enum { BACKOFF_FIRST_MS = 250, BACKOFF_MAX_MS = 3600 * 1000 };
 
 struct backoff {
     int64_t failing_since_ms; /* 0: it is well */

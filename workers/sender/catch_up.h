@@ -5,7 +5,9 @@
 #include "lib/kit/call.h"
 #include "workers/sender/destination.h"
 
-enum { OWED_ALL_MAX = 200 }; /* more: only the newest of each room, which lets the other side find the rest */
+enum {
+    OWED_ALL_MAX = 20000
+}; /* 16 bytes each in memory; more: only the newest of each room, which lets the other side find the rest */
 
 /* The next PDUs that are owed, into the flight and as JSON into pdus (TRANSACTION_PDUS_MAX places); none when nothing is owed. On a
  * fault nothing is lost: it is owed still. */
