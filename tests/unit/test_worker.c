@@ -234,7 +234,7 @@ static void ping_is_answered_while_all_are_busy(void **state)
 {
     struct play *play = *state;
     for (int i = 0; i < 12; i++)
-        ask(play, "sleep:2000", 0);
+        ask(play, "sleep:6000", 0);
     struct ping_request request = {0};
     struct ping_reply reply = {0};
     while (reply.running < 8 || reply.queued < 4) {
@@ -250,7 +250,7 @@ static void ping_is_answered_while_all_are_busy(void **state)
     assert_true(slice_eq(json_get_string(calls->first, "waits_for"), SLICE("resolve")));
     struct wire_message in;
     for (int i = 0; i < 12; i++)
-        assert_true(receive_within(&play->stage, play->socket, 10000, &in));
+        assert_true(receive_within(&play->stage, play->socket, 30000, &in));
 }
 
 static void expired_work_is_dropped(void **state)

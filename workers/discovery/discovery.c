@@ -10,9 +10,11 @@
 enum {
     RESULTS_BYTES = 4 * 1024 * 1024,
     WELL_KNOWNS_BYTES = 2 * 1024 * 1024,
-    NOT_THERE_MS = 5 * 60 * 1000, /* the name does not exist */
-    NOT_KNOWN_MS = 60 * 1000,     /* nobody could say */
-    REFRESH_LEAST_MS = 5 * 1000,  /* younger answers are good enough for everybody: many may ask to refresh at once */
+    NOT_THERE_MS =
+        10 *
+        1000, /* the name does not exist: now; a server that was restarted has it again. The sender's back-off spares the peers */
+    NOT_KNOWN_MS = 5 * 1000,     /* nobody could say */
+    REFRESH_LEAST_MS = 5 * 1000, /* younger answers are good enough for everybody: many may ask to refresh at once */
 };
 
 static int64_t results_bytes(void *context)
