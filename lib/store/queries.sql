@@ -265,8 +265,14 @@ SELECT event_nid, sender, event_id, json FROM event WHERE event_nid = ANY($1);
 SELECT event_nid, txn_id FROM event_txn WHERE event_nid = ANY($1) AND user_id = $2 AND device_id = $3;
 
 -- name: timeline_end_at
--- why: the newest place in the timeline below a horizon; history has pos of its own and negative places, so it never is the newest
+-- why: the newest event that a sync token stands behind; history has negative places, so it never is the newest
 -- param: room_nid bigint
--- param: horizon xid8
+-- param: xmin xid8
+-- param: xmax xid8
+-- param: running bigint[]
+-- param: delivered bigint[]
 -- column: room_pos bigint
-SELECT max(room_pos) FROM event WHERE room_nid = $1 AND pos < $2 AND room_pos IS NOT NULL;
+SELECT room_pos FROM event
+WHERE room_nid = $1 AND room_pos IS NOT NULL
+  AND (pos < $2 OR (pos < $3 AND pos::text::bigint <> ALL ($4)) OR event_nid = ANY ($5))
+ORDER BY room_pos DESC LIMIT 1;

@@ -1,5 +1,5 @@
 /* Tokens of places in a room's timeline: "t<room_pos>" stands just before that event. A /sync token ("s<horizon>…") is accepted
- * wherever a timeline token is: it stands after all events below its horizon. */
+ * wherever a timeline token is: it stands after the newest event that it has told. */
 #ifndef MYELIN_STORE_TIMELINE_TOKEN_H
 #define MYELIN_STORE_TIMELINE_TOKEN_H
 
