@@ -76,7 +76,7 @@ struct reply federation_event(struct call *call)
 }
 
 /* ---- the state before an event */
-static bool state_before(struct call *call, struct i64s *state, struct i64s *auth, struct reply *answer)
+static bool state_before(struct call *call, struct i64s *state, struct reply *answer)
 {
     struct room_facts room;
     struct event_row row;
@@ -101,60 +101,50 @@ static bool state_before(struct call *call, struct i64s *state, struct i64s *aut
     for (size_t i = 0; i < map.count; i++)
         nids[i] = map.pairs[i].event;
     *state = (struct i64s){nids, map.count};
-    *auth = *state;
     return true;
+}
+
+static void put_list(struct json_writer *w, const char *name, struct db_result *events, bool ids_only)
+{
+    struct state_with_chain_row row;
+    json_put_array(w, name);
+    while (state_with_chain_next(events, &row)) {
+        if (ids_only)
+            json_add_string(w, row.event_id);
+        else
+            json_add_raw(w, row.json);
+    }
+    json_end_array(w);
+}
+
+/* /state and /state_ids differ in what they say of each event. */
+static struct reply state_reply(struct call *call, bool ids_only)
+{
+    struct i64s state;
+    struct reply answer;
+    if (!state_before(call, &state, &answer))
+        return answer;
+    struct db_batch *batch = call_batch(call);
+    struct db_result *events = q_state_with_chain(batch, state, false), *chain = q_state_with_chain(batch, state, true);
+    enum fault fault = db_run(batch);
+    if (fault)
+        return call_fail(call, fault, NULL);
+    struct json_writer w = json_writer_in(call->arena);
+    json_begin_object(&w);
+    put_list(&w, ids_only ? "pdu_ids" : "pdus", events, ids_only);
+    put_list(&w, ids_only ? "auth_chain_ids" : "auth_chain", chain, ids_only);
+    json_end_object(&w);
+    return reply_json(&w);
 }
 
 struct reply federation_state(struct call *call)
 {
-    struct i64s state, auth;
-    struct reply answer;
-    struct state_with_chain_row row;
-    if (!state_before(call, &state, &auth, &answer))
-        return answer;
-    struct db_batch *batch = call_batch(call);
-    struct db_result *events = q_state_with_chain(batch, state, false), *chain = q_state_with_chain(batch, auth, true);
-    enum fault fault = db_run(batch);
-    if (fault)
-        return call_fail(call, fault, NULL);
-    struct json_writer w = json_writer_in(call->arena);
-    json_begin_object(&w);
-    json_put_array(&w, "pdus");
-    while (state_with_chain_next(events, &row))
-        json_add_raw(&w, row.json);
-    json_end_array(&w);
-    json_put_array(&w, "auth_chain");
-    while (state_with_chain_next(chain, &row))
-        json_add_raw(&w, row.json);
-    json_end_array(&w);
-    json_end_object(&w);
-    return reply_json(&w);
+    return state_reply(call, false);
 }
 
 struct reply federation_state_ids(struct call *call)
 {
-    struct i64s state, auth;
-    struct reply answer;
-    struct state_with_chain_row row;
-    if (!state_before(call, &state, &auth, &answer))
-        return answer;
-    struct db_batch *batch = call_batch(call);
-    struct db_result *events = q_state_with_chain(batch, state, false), *chain = q_state_with_chain(batch, auth, true);
-    enum fault fault = db_run(batch);
-    if (fault)
-        return call_fail(call, fault, NULL);
-    struct json_writer w = json_writer_in(call->arena);
-    json_begin_object(&w);
-    json_put_array(&w, "pdu_ids");
-    while (state_with_chain_next(events, &row))
-        json_add_string(&w, row.event_id);
-    json_end_array(&w);
-    json_put_array(&w, "auth_chain_ids");
-    while (state_with_chain_next(chain, &row))
-        json_add_string(&w, row.event_id);
-    json_end_array(&w);
-    json_end_object(&w);
-    return reply_json(&w);
+    return state_reply(call, true);
 }
 
 struct reply federation_event_auth(struct call *call)
@@ -162,7 +152,6 @@ struct reply federation_event_auth(struct call *call)
     struct room_facts room;
     struct reply answer;
     struct event_row row;
-    struct state_with_chain_row chain_row;
     if (!room_open(call, NEED_MEMBER, &room, &answer))
         return answer;
     enum fault fault = event_row_by_id(call, call_param(call, "eventId"), &row);
@@ -176,10 +165,7 @@ struct reply federation_event_auth(struct call *call)
         return call_fail(call, fault, NULL);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
-    json_put_array(&w, "auth_chain");
-    while (state_with_chain_next(chain, &chain_row))
-        json_add_raw(&w, chain_row.json);
-    json_end_array(&w);
+    put_list(&w, "auth_chain", chain, false);
     json_end_object(&w);
     return reply_json(&w);
 }
