@@ -13,7 +13,7 @@
 #include "lib/kit/link.h"
 #include "proto/pack.h"
 
-enum { SENT_BUCKETS = 1024, CONNECT_WITHIN_MS = 1000, BURST = 256, NOT_POLLED = 0 };
+enum { SENT_BUCKETS = 1024, CONNECT_WITHIN_MS = 3000, BURST = 256, NOT_POLLED = 0 };
 
 enum connection_state {
     CONNECTING, /* since the first call; calls wait */
