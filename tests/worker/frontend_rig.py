@@ -119,9 +119,11 @@ class Rig:
         stream = self.control.makefile("rb")
         while True:
             head = stream.read(4)
-            if len(head) < 4:
-                return
-            self.packets.append(json.loads(stream.read(struct.unpack("<I", head)[0])))
+            size = struct.unpack("<I", head)[0] if len(head) == 4 else 0
+            body = stream.read(size)
+            if not size or len(body) < size:
+                return  # it ended, perhaps in the middle of a packet
+            self.packets.append(json.loads(body))
 
     def packet(self, kind):
         return next((p for p in self.packets if p["type"] == kind), None)
