@@ -272,10 +272,11 @@ CREATE TABLE event_txn (                    -- client transaction ids: idempoten
     user_id         text COLLATE "C" NOT NULL,
     device_id       text COLLATE "C" NOT NULL,
     room_nid        bigint NOT NULL,
+    scope           text COLLATE "C" NOT NULL,              -- what else tells one request path from another: "send m.room.message"
     txn_id          text COLLATE "C" NOT NULL,
     event_nid       bigint NOT NULL,
     created_ts      bigint NOT NULL,
-    PRIMARY KEY (user_id, device_id, room_nid, txn_id)
+    PRIMARY KEY (user_id, device_id, room_nid, scope, txn_id)
 );
 CREATE INDEX event_txn_event ON event_txn (event_nid);
 CREATE INDEX event_txn_created ON event_txn (created_ts);

@@ -124,17 +124,19 @@ static void import_authorise(struct import *import)
     }
 }
 
-static enum fault import_lookup(struct import *import)
+static enum fault import_lookup(struct import *import, const struct hot_room *room)
 {
     struct slice *ids = arena_new_array(import->call->arena, import->count, struct slice);
     for (size_t i = 0; i < import->count; i++)
         ids[i] = import->events[i].event->event_id;
     struct db_batch *batch = call_batch(import->call);
-    struct db_result *result = q_event_nids_of(batch, (struct slices){ids, import->count});
+    struct db_result *result = q_event_nids_of(batch, (struct slices){ids, import->count}, room->room_nid);
     enum fault fault = db_run(batch);
     struct event_nids_of_row row;
     while (!fault && event_nids_of_next(result, &row)) {
         struct imported *event = map_get(import->by_id, row.event_id);
+        if (!row.is_here)
+            return FAULT_BAD_JSON; /* versions 1 and 2: the id of an event of another room */
         event->nid = row.event_nid;
         event->known = true;
     }
@@ -172,10 +174,10 @@ static void add_chunk(struct import *import, struct db_batch *batch, int64_t roo
                      (struct i64s){ends, count}, (struct slices){texts, count});
 }
 
-static enum fault import_store(struct import *import, int64_t room_nid)
+static enum fault import_store(struct import *import, const struct hot_room *room)
 {
     struct arena *arena = import->call->arena;
-    enum fault fault = import_lookup(import);
+    enum fault fault = import_lookup(import, room);
     int64_t *nids = arena_new_array(arena, import->count, int64_t);
     if (fault || (fault = nids_take(import->call, import->count, nids)))
         return fault;
@@ -193,7 +195,7 @@ static enum fault import_store(struct import *import, int64_t room_nid)
             chunk[filled++] = event;
         if (filled == CHUNK || (i + 1 == import->count && filled)) {
             struct db_batch *batch = call_batch(import->call);
-            add_chunk(import, batch, room_nid, chunk, filled);
+            add_chunk(import, batch, room->room_nid, chunk, filled);
             if ((fault = db_run(batch)))
                 return fault;
             filled = 0;
@@ -234,7 +236,7 @@ static enum fault import_join(struct import *import, struct hot_room *room, stru
     struct state_map state;
     enum fault fault;
     if ((fault = inbound_parse(call, import->version, import->room_id, join_text, &inbound, &why)) ||
-        (fault = inbound_lookup(call, &inbound)) || (fault = import_state_map(import, &state)))
+        (fault = inbound_lookup(call, room, &inbound, &why)) || (fault = import_state_map(import, &state)))
         return fault;
     *event_id = inbound.event->event_id;
     if (inbound.self.nid && !(inbound.self.flags & EVENT_OUTLIER))
@@ -264,7 +266,7 @@ static enum fault import_join(struct import *import, struct hot_room *room, stru
                                     .was_outlier = inbound.self.nid != 0,
                                     .flags = EVENT_STATE,
                                     .auth_nids = {auth, inbound.event->auth_events.len},
-                                    .missing_prev = inbound.missing_prev};
+                                    .missing_prev = inbound.absent_prev};
     if ((fault = state_keys_intern(call, &inbound.event->type, &inbound.event->state_key, 1, &pending.state_key_nid)))
         return fault;
     room_write_set_heads(&write, NULL, NULL, 0); /* older heads of ours are history: the join stands above all of them */
@@ -297,7 +299,7 @@ enum fault answer_room_import(struct call *call, const struct room_import_reques
         return fault;
     for (int race = 0;; race++) {
         struct hot_room *room;
-        if ((fault = hot_room_get(call, request->room_id, &room)) || (fault = import_store(&import, room->room_nid)) ||
+        if ((fault = hot_room_get(call, request->room_id, &room)) || (fault = import_store(&import, room)) ||
             (fault = import_join(&import, room, request->join_event, &reply->event_id))) {
             if (fault == FAULT_CONFLICT && race < 5)
                 continue;

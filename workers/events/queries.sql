@@ -96,13 +96,15 @@ WHERE event_nid = $1 AND room_pos IS NULL;
 
 -- name: event_nids_of
 -- param: event_ids text[]
+-- param: room_nid bigint
 -- column: event_id text
 -- column: event_nid bigint
 -- column: flags bigint
 -- column: snapshot_nid bigint
 -- column: state_key_nid bigint
 -- column: is_create boolean
-SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid, e.type = 'm.room.create'
+-- column: is_here boolean
+SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid, e.type = 'm.room.create', e.room_nid = $2
 FROM event e LEFT JOIN state_key k ON k.type = e.type AND k.state_key = e.state_key
 WHERE e.event_id = ANY($1);
 
@@ -182,19 +184,21 @@ WHERE room_nid = $1 AND user_id = $2 AND membership IN ('leave', 'ban');
 -- param: user_id text
 -- param: device_id text
 -- param: room_nid bigint
+-- param: scope text
 -- param: txn_id text
 -- column: event_id text
 SELECT e.event_id FROM event_txn t JOIN event e USING (event_nid)
-WHERE t.user_id = $1 AND t.device_id = $2 AND t.room_nid = $3 AND t.txn_id = $4;
+WHERE t.user_id = $1 AND t.device_id = $2 AND t.room_nid = $3 AND t.scope = $4 AND t.txn_id = $5;
 
 -- name: txn_insert
 -- param: user_id text
 -- param: device_id text
 -- param: room_nid bigint
+-- param: scope text
 -- param: txn_id text
 -- param: event_nid bigint
 -- param: created_ts bigint
-INSERT INTO event_txn (user_id, device_id, room_nid, txn_id, event_nid, created_ts) VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO event_txn (user_id, device_id, room_nid, scope, txn_id, event_nid, created_ts) VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: destination_insert
 -- param: event_nids bigint[]

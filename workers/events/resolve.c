@@ -9,14 +9,18 @@
 #include "workers/events/queries.h"
 #include "workers/events/state_keys.h"
 
-enum fault after_states_load(struct call *call, struct after_state *states, size_t count)
+enum fault after_states_load(struct room_write *write, struct after_state *states, size_t count)
 {
+    struct call *call = write->call;
     int64_t *nids = arena_new_array(call->arena, count, int64_t);
     struct state_chain *chains = arena_new_array(call->arena, count, struct state_chain);
     size_t wanted = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (states[i].before.snapshot_nid == 0 && states[i].snapshot_nid == write->room->snapshot_nid)
+            states[i].before = hot_room_state(write->room); /* messages on several heads: mostly */
         if (states[i].before.snapshot_nid == 0)
             nids[wanted++] = states[i].snapshot_nid;
+    }
     enum fault fault = wanted ? state_chains_load(call, (struct i64s){nids, wanted}, chains) : FAULT_OK;
     if (fault)
         return fault;
@@ -154,11 +158,6 @@ static void reset_guard(const struct room_write *write, const struct state_map *
               LOG_I64("inputs", (int64_t)count), LOG_I64("least", (int64_t)least), LOG_I64("left", (int64_t)result.count));
 }
 
-static bool maps_equal(struct state_map a, struct state_map b)
-{
-    return a.count == b.count && (a.count == 0 || memcmp(a.pairs, b.pairs, a.count * sizeof *a.pairs) == 0);
-}
-
 enum fault resolve_states(struct room_write *write, const struct state_map *sets, size_t count, struct state_map *out)
 {
     struct arena *arena = write->call->arena;
@@ -166,7 +165,7 @@ enum fault resolve_states(struct room_write *write, const struct state_map *sets
     size_t distinct_count = 0;
     for (size_t i = 0; i < count; i++) {
         size_t seen = 0;
-        while (seen < distinct_count && !maps_equal(distinct[seen], sets[i]))
+        while (seen < distinct_count && !state_maps_equal(distinct[seen], sets[i]))
             seen++;
         if (seen == distinct_count)
             distinct[distinct_count++] = sets[i];

@@ -160,8 +160,9 @@ static void add_destinations(struct db_batch *batch, const struct room_write *wr
 
 static void add_transaction_id(struct db_batch *batch, const struct room_write *write)
 {
-    if (!slice_is_absent(write->txn_id) && write->count)
-        q_txn_insert(batch, write->txn_user, write->txn_device, write->room->room_nid, write->txn_id, write->events[0].nid,
+    const struct client_txn *txn = &write->txn;
+    if (!slice_is_absent(txn->id) && write->count)
+        q_txn_insert(batch, txn->user, txn->device, write->room->room_nid, txn->scope, txn->id, write->events[0].nid,
                      clock_wall_ms());
 }
 
