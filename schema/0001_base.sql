@@ -240,6 +240,17 @@ CREATE TABLE state_snapshot (               -- layered deltas: lib/store/README.
     delta           bytea NOT NULL          -- sorted varint pairs state_key_nid → event_nid (0: removed)
 );
 CREATE INDEX state_snapshot_room ON state_snapshot (room_nid);
+CREATE TABLE state_reset (                  -- resolutions that lost members or power: what they were made from, for repair
+    room_nid        bigint NOT NULL,
+    event_nid       bigint NOT NULL,        -- the event that was being received
+    found_ts        bigint NOT NULL,
+    inputs          bytea[] NOT NULL,       -- of each side: what the others did not have, as a delta
+    settled         bytea NOT NULL,         -- what came of it
+    least_joined    bigint NOT NULL,        -- joined members among the disputed entries of the input with the fewest
+    left_joined     bigint NOT NULL,
+    power_lost      boolean NOT NULL,
+    PRIMARY KEY (room_nid, event_nid)
+);
 CREATE TABLE current_state (                -- room.snapshot_nid as rows
     room_nid        bigint NOT NULL,
     type            text COLLATE "C" NOT NULL,

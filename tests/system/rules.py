@@ -107,8 +107,63 @@ def foreign_rooms(checks, house, stranger):
     checks.step("the room lives on", lives_on)
 
 
+def forks(checks, house, stranger):
+    """Another server's events on two branches that set the same state; what comes after both must stand on the resolved state."""
+    http = house.federation()
+    alice, bob = house.user("forked"), house.user("forker")
+    room = alice.create_room(preset="public_chat", room_version="11", power_level_content_override={"state_default": 0})
+    bob.join(room)
+    place = stranger.join(http, house.name, room)
+    ids = {}
+
+    def send(name, prev, **changes):
+        event, event_id = stranger.sign_event(stranger.draft(place, prev_events=prev, **changes))
+        status, answer = stranger.send(http, house.name, [event])
+        expect(status == 200 and answer["pdus"][event_id] == {}, f"{name}: {status} {answer}")
+        ids[name] = event_id
+        place["depth"] += 1
+        return event_id
+
+    def topic(text, when):
+        return {"type": "m.room.topic", "state_key": "", "content": {"topic": text}, "origin_server_ts": when}
+
+    def two_topics():
+        now = int(time.time() * 1000)
+        older = send("older", [place["last"]], **topic("the older", now))
+        newer = send("newer", [place["last"]], **topic("the newer", now + 1000))
+        send("both", [newer, older])
+        expect(alice.state(room)["m.room.topic", ""]["event_id"] == newer, "the younger of two equal ones wins")
+
+    def local_on_top():
+        """Our own events stand on both heads, and change what was settled."""
+        left = send("left", [ids["both"]], **topic("left", int(time.time() * 1000) + 2000))
+        right = send("right", [ids["both"]], type="org.example.name", state_key="", content={"name": "right"})
+        state = alice.state(room)
+        expect(state["m.room.topic", ""]["event_id"] == left and state["org.example.name", ""]["event_id"] == right, "both branches count")
+        mine = alice.set_state(room, "m.room.topic", {"topic": "ours"})
+        expect(alice.state(room)["m.room.topic", ""]["event_id"] == mine, "ours")
+
+    def banned_on_one():
+        """Moderation wins over what the moderated did beside it."""
+        last = alice.say(room, "before the branches")
+        send("rename", [last], type="m.room.member", state_key=stranger.user_id, content={"membership": "join", "displayname": "Renamed"})
+        alice.call("POST", f"{V3}/rooms/{quote(room)}/ban", {"user_id": stranger.user_id})
+        expect(alice.state(room)["m.room.member", stranger.user_id]["content"]["membership"] == "ban", "still in")
+        late, late_id = stranger.sign_event(stranger.draft(place, prev_events=[last], type="m.room.member", state_key=stranger.user_id,
+                                                           content={"membership": "join", "displayname": "Late"}))
+        stranger.send(http, house.name, [late])
+        alice.say(room, "after the branches")
+        expect(alice.state(room)["m.room.member", stranger.user_id]["content"]["membership"] == "ban", "back by a branch")
+        expect(alice.state(room)["m.room.member", bob.user_id]["content"]["membership"] == "join", "others are as they were")
+
+    checks.step("two topics on two branches", two_topics)
+    checks.step("our own state on two heads", local_on_top, ["two topics on two branches"])
+    checks.step("a ban beside a rename", banned_on_one, ["our own state on two heads"])
+
+
 def run(checks, house, stranger):
     for version in ("10", "11", "12"):
         redactions(checks, house, version)
     transactions(checks, house)
     foreign_rooms(checks, house, stranger)
+    forks(checks, house, stranger)

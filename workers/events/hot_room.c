@@ -7,6 +7,7 @@
 #include "lib/base/ensure.h"
 #include "lib/base/lru.h"
 #include "lib/store/event_row.h"
+#include "workers/events/auth_dag.h"
 #include "workers/events/queries.h"
 #include "workers/events/state_keys.h"
 
@@ -57,6 +58,7 @@ static void room_free(struct hot_room *room)
     heads_free(room);
     map_destroy(&room->events);
     arena_destroy(&room->parsed);
+    auth_dag_destroy(&room->auth_dag);
     map_destroy(&room->servers);
     free((void *)room->room_id.at);
     free(room);
@@ -92,7 +94,7 @@ void hot_room_keep(struct hot_room *room)
 {
     pthread_mutex_lock(&lock);
     room->references++;
-    lru_put(cache, room->room_id, room, room->bytes);
+    lru_put(cache, room->room_id, room, room->bytes + auth_dag_bytes(room->auth_dag));
     pthread_mutex_unlock(&lock);
 }
 
@@ -275,6 +277,13 @@ enum fault room_state_needed(struct call *call, struct hot_room *room, struct st
     if (nids)
         memcpy(nids, event_nids, count * sizeof *nids);
     return hot_room_events(call, room, event_nids, count, out);
+}
+
+struct auth_dag *hot_room_auth_dag(struct hot_room *room)
+{
+    if (!room->auth_dag)
+        room->auth_dag = auth_dag_create();
+    return room->auth_dag;
 }
 
 enum fault hot_room_servers(struct call *call, struct hot_room *room, struct slices *out)

@@ -23,9 +23,10 @@ struct hot_room {
     struct slice *extremity_ids;
     size_t extremity_count;
     struct hot_state *state;
-    struct map *events;   /* nid (8 bytes as key) → struct event, parsed: state events that rules look at */
-    struct arena *parsed; /* what the events live in; emptied between calls only */
-    struct map *servers;  /* server → joined members; NULL: not loaded */
+    struct map *events;        /* nid (8 bytes as key) → struct event, parsed: state events that rules look at */
+    struct arena *parsed;      /* what the events live in; emptied between calls only */
+    struct auth_dag *auth_dag; /* NULL: nothing was resolved yet */
+    struct map *servers;       /* server → joined members; NULL: not loaded */
     size_t bytes;
     int references; /* guarded by the cache's lock */
 };
@@ -36,7 +37,7 @@ enum fault hot_room_get(struct call *call, struct slice room_id, struct hot_room
 void hot_room_drop(struct slice room_id); /* after a lost race */
 /* A room that was just created by this call, before it is stored; held as above. */
 struct hot_room *hot_room_new(struct call *call, int64_t room_nid, struct slice room_id, const struct room_version *version);
-/* Puts it (back) with its present size: after a committed write. */
+/* Puts it (back) with its present size: after a committed write, or what else made it larger. */
 void hot_room_keep(struct hot_room *room);
 
 /* The write is committed: the new heads and, when state changed, the new state. Copies. */
@@ -49,6 +50,7 @@ enum fault hot_room_events(struct call *call, struct hot_room *room, const int64
 /* The state events that needs name, NULL where there is none; from `state` (a map of this room), nids beside them (may be NULL). */
 enum fault room_state_needed(struct call *call, struct hot_room *room, struct state_map state, const struct state_need *needs,
                              size_t count, struct event **out, int64_t *nids);
+struct auth_dag *hot_room_auth_dag(struct hot_room *room);
 /* Servers with joined members now. */
 enum fault hot_room_servers(struct call *call, struct hot_room *room, struct slices *out);
 

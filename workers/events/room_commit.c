@@ -7,6 +7,7 @@
 #include "workers/events/publish.h"
 #include "workers/events/queries.h"
 #include "workers/events/redactions.h"
+#include "workers/events/reset_guard.h"
 #include "workers/events/room_write.h"
 
 /* ---- the events themselves */
@@ -214,6 +215,7 @@ enum fault room_write_commit(struct room_write *write)
     add_destinations(batch, write);
     add_transaction_id(batch, write);
     redactions_add(batch, write);
+    reset_guard_add(batch, write);
     db_after_commit(batch); /* the last of concurrent writers always reads a horizon past all of them (DESIGN §8) */
     struct db_result *horizon = q_horizon(batch);
     if ((fault = db_run(batch))) {

@@ -58,6 +58,7 @@ struct room_write {
     int64_t depth, head_pos, tail_pos;
     struct stored_state state; /* the current one */
     struct client_txn txn;
+    struct reset_evidence *reset;     /* reset_guard.h; NULL: nothing suspicious */
     struct redaction_effect *effects; /* redactions.h */
     size_t effect_count;
     int64_t pos, horizon; /* after commit: the transaction, and the horizon behind it */
