@@ -47,6 +47,24 @@ bool known_event_has_state(const struct known_event *known)
     return known->nid && !(known->flags & EVENT_OUTLIER) && (known->snapshot_nid || known->is_create);
 }
 
+/* Where ids are chosen and not computed, one id may come with two contents. What is stored stays. */
+static enum fault refuse_other_content(struct call *call, const struct inbound *inbound, const char **why)
+{
+    struct event_row row;
+    if (inbound->event->version->event_id_format != EVENT_ID_V1 || !inbound->self.nid)
+        return FAULT_OK;
+    enum fault fault = event_row_by_id(call, inbound->event->event_id, &row);
+    if (fault || slice_eq(row.json, inbound->event->raw))
+        return fault;
+    struct event *stored;
+    if ((fault = event_parse(call->arena, inbound->event->version, row.json, &stored, why)))
+        return fault;
+    *why = "another event has this id";
+    bool is_same = slice_eq(event_reference_hash(call->arena, stored->version, stored->json),
+                            event_reference_hash(call->arena, stored->version, inbound->event->json)); /* more signatures: fine */
+    return is_same ? FAULT_OK : FAULT_FORBIDDEN;
+}
+
 enum fault inbound_lookup(struct call *call, const struct hot_room *room, struct inbound *inbound, const char **why)
 {
     const struct event *event = inbound->event;
@@ -96,7 +114,7 @@ enum fault inbound_lookup(struct call *call, const struct hot_room *room, struct
     inbound->missing = (struct slices){missing, missing_count};
     inbound->missing_prev = (struct slices){missing_prev, missing_prev_count};
     inbound->absent_prev = (struct slices){absent_prev, absent_prev_count};
-    return refuse_foreign(inbound, why);
+    return (fault = refuse_foreign(inbound, why)) ? fault : refuse_other_content(call, inbound, why);
 }
 
 /* Version 12: the create event is implied by the room id. */
