@@ -55,7 +55,8 @@ SELECT f.server_name FROM fixed f UNION ALL SELECT c.server_name FROM cluster c 
 
 -- pg_snapshot_xmin is the oldest transaction at work that has a number, in any database of the cluster. Who has none, however long he
 -- reads, does not hold it: backend_xmin does not matter here. Ours are ended above the limit: the roles of workers, and where these
--- share our login and SET ROLE, what calls itself a worker. Migrations and psql do not.
+-- share our login and SET ROLE, what calls itself a worker. Migrations and psql do not. A bulk
+-- write (lib/kit/db.h) has six times as long.
 
 -- name: horizon_holders
 -- why: who holds pg_snapshot_xmin back, oldest first: the transactions of all databases that have a number (readers have none)
@@ -81,7 +82,7 @@ WITH held AS MATERIALIZED (
 )
 SELECT h.pid::bigint AS pid, coalesce(h.role, '') AS role, coalesce(h.application, '') AS application, coalesce(h.state, '') AS state,
        coalesce(h.query, '') AS query, coalesce(h.age_ms, 0) AS age_ms,
-       CASE WHEN h.is_ours AND h.age_ms > $2::bigint THEN pg_terminate_backend(h.pid) ELSE false END AS ended
+       CASE WHEN h.is_ours AND h.age_ms > $2::bigint * CASE WHEN h.application LIKE '% bulk' THEN 6 ELSE 1 END THEN pg_terminate_backend(h.pid) ELSE false END AS ended
 FROM held h
 ORDER BY h.age_ms DESC NULLS LAST;
 
