@@ -21,6 +21,7 @@ CREATE TABLE cluster (                      -- one row: facts of the whole insta
     one         boolean PRIMARY KEY DEFAULT true CHECK (one),
     server_name text NOT NULL DEFAULT '',   -- set at first start, refused when it changes
     epoch       bigint NOT NULL DEFAULT 1,  -- grows with a restore into another cluster: stream positions start over
+    home        text NOT NULL DEFAULT '',   -- where this is: "<system identifier>/<oid of this table>"; lib/kit/migrate_epoch.c
     created_ts  bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
 );
 INSERT INTO cluster DEFAULT VALUES;

@@ -59,6 +59,25 @@ static void ignore_notice(void *unused, const PGresult *notice)
     log_event(LOG_DEBUG, "database notice", LOG_CSTR("notice", PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY)));
 }
 
+/* From PostgreSQL 17 on; in the start-up packet it would keep us out of older ones. Readers too: what a caller's deadline did not
+ * end. */
+static enum fault limit_transactions(PGconn *pg, int64_t deadline_ms)
+{
+    enum fault fault;
+    bool is_set = true;
+    struct db_connection plain = {.pg = pg};
+    PGresult *result;
+    if (PQserverVersion(pg) < 170000)
+        return FAULT_OK;
+    if (!PQsendQuery(pg, "SET transaction_timeout = 60000"))
+        return FAULT_UNAVAILABLE;
+    while (!(fault = db_connection_result(&plain, deadline_ms, &result)) && result) {
+        is_set &= PQresultStatus(result) == PGRES_COMMAND_OK;
+        PQclear(result);
+    }
+    return fault || is_set ? fault : FAULT_UNAVAILABLE;
+}
+
 static enum fault finish_connecting(PGconn *pg, int64_t deadline_ms)
 {
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
@@ -69,7 +88,8 @@ static enum fault finish_connecting(PGconn *pg, int64_t deadline_ms)
         if (state == PGRES_POLLING_FAILED)
             return FAULT_UNAVAILABLE;
     }
-    return PQsetnonblocking(pg, 1) == 0 && PQenterPipelineMode(pg) == 1 ? FAULT_OK : FAULT_UNAVAILABLE;
+    enum fault fault = PQsetnonblocking(pg, 1) == 0 ? limit_transactions(pg, deadline_ms) : FAULT_UNAVAILABLE;
+    return fault || PQenterPipelineMode(pg) == 1 ? fault : FAULT_UNAVAILABLE;
 }
 
 /* When PostgreSQL is away every call fails here: one line a second is enough. */

@@ -13,6 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/database_login.h"
 #include "lib/kit/link.h"
 
 /* One per process. */
@@ -105,6 +106,18 @@ static bool has_user_routes(const struct worker *worker)
     return false;
 }
 
+static struct db_pool *open_pool(const struct worker *worker, const struct settings *settings)
+{
+    const char *role = worker->facts->db_role;
+    if (!settings->database_logins)
+        return db_pool_create(settings->database_url, role, (int)settings->database_connections);
+    struct arena *arena = arena_create(64 * 1024);
+    const char *url = arena_cstr(arena, database_login_url(arena, settings->database_url, role));
+    struct db_pool *pool = db_pool_create(url, "", (int)settings->database_connections);
+    arena_destroy(&arena);
+    return pool;
+}
+
 static bool start(struct worker *worker)
 {
     const struct control_events events = {
@@ -120,7 +133,7 @@ static bool start(struct worker *worker)
     worker->park = park_create(on_wake, worker);
     worker->jobs = jobs_create();
     if (*worker->facts->db_role)
-        worker->db = db_pool_create(settings->database_url, worker->facts->db_role, (int)settings->database_connections);
+        worker->db = open_pool(worker, settings);
     handlers_prepare(worker);
     worker->link = link_create(worker);
     if (!worker->link)

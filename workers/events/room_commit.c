@@ -10,6 +10,9 @@
 #include "workers/events/reset_guard.h"
 #include "workers/events/room_write.h"
 
+/* Rows of current_state and membership from which on five seconds may not be enough: 100,000 took 3 s on a slow machine. */
+enum { BULK_CHANGES = 20000 };
+
 /* ---- the events themselves */
 static void add_one_event(struct db_batch *batch, const struct room_write *write, const struct pending_event *pending)
 {
@@ -196,6 +199,8 @@ enum fault room_write_commit(struct room_write *write)
         return fault;
 
     struct db_batch *batch = call_batch(write->call);
+    if (changes.count > BULK_CHANGES)
+        db_bulk(batch);
     if (write->is_new_room)
         q_room_insert(batch, room->room_nid, room->room_id, slice_from_cstr(room->version->id));
     struct db_result *advanced =
