@@ -58,7 +58,7 @@ void database_create(const char *maintenance_url, const char *name)
     PQfinish(connection);
 }
 
-struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name)
+struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name, bool *first)
 {
     const char *sql = NULL;
     size_t count;
@@ -70,6 +70,7 @@ struct slice database_claim(struct arena *arena, PGconn *connection, const char 
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
         die("PostgreSQL: %s", PQresultErrorMessage(result));
     struct slice name = PQntuples(result) ? arena_copy(arena, slice_from_cstr(PQgetvalue(result, 0, 0))) : SLICE("");
+    *first = PQntuples(result) && PQgetvalue(result, 0, 1)[0] == 't';
     PQclear(result);
     return name;
 }

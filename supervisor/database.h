@@ -8,7 +8,7 @@
 
 PGconn *database_connect(const char *url, int wait_ms, const char **error); /* tries again while it is not there yet; NULL */
 void database_create(const char *maintenance_url, const char *name);        /* dies */
-/* Fixes the name at the first start (when it is not empty); the name that the installation has. */
-struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name);
+/* Fixes the name at the first start (when it is not empty); the name that the installation has. *first: it was fixed now, by us. */
+struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name, bool *first);
 
 #endif

@@ -16,7 +16,7 @@ struct registry {
     const char *url;
     PGconn *connection;
     enum registry_state state;
-    int64_t retry_ms, sent_ms, beat_ms, answered_ms;
+    int64_t retry_ms, sent_ms, beat_ms, answered_ms, connected_ms;
     bool announcing;  /* the statement under way is the announcement, not the heartbeat */
     bool changed;     /* since the last heartbeat was sent */
     bool announce;    /* after that heartbeat */
