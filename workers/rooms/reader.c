@@ -1,8 +1,6 @@
 /* Who reads a room; see reader.h. */
 #include "workers/rooms/reader.h"
 
-#include "lib/store/state_snapshot.h"
-
 bool reader_open(struct call *call, struct reader *reader, struct reply *answer)
 {
     *reader = (struct reader){.until = INT64_MAX};
@@ -23,13 +21,19 @@ bool reader_open(struct call *call, struct reader *reader, struct reply *answer)
     if (fault == FAULT_OK) {
         struct slice now = reader->membership.membership;
         reader->joined = slice_eq(now, SLICE("join"));
-        reader->departed =
-            !reader->joined && (slice_eq(now, SLICE("leave")) || slice_eq(now, SLICE("ban"))) && !reader->membership.is_forgotten;
         if (reader->joined)
             return true;
-        if (reader->departed) {
-            reader->until = reader->membership.since_pos;
-            return true;
+        if ((slice_eq(now, SLICE("leave")) || slice_eq(now, SLICE("ban"))) && !reader->membership.is_forgotten) {
+            fault = departure_find(call, reader->membership.event_nid, &reader->departure);
+            if (fault == FAULT_OK) {
+                reader->departed = true;
+                reader->until = reader->departure.room_pos;
+                return true;
+            }
+            if (fault != FAULT_NOT_FOUND) {
+                *answer = call_fail(call, fault, NULL);
+                return false;
+            }
         }
         if (room_is_world_readable(call, reader->room.room_nid, &fault))
             return true;
@@ -77,25 +81,11 @@ enum fault render_visible(struct call *call, const struct reader *reader, const 
     return FAULT_OK;
 }
 
-/* Someone who left sees the state after his departure: the state before it, and it. */
 enum fault reader_state(struct call *call, const struct reader *reader, struct event_rows *out)
 {
-    struct event_rows departure;
-    struct state_map state;
-    enum fault fault;
+    struct i64s nids;
     if (!reader->departed)
         return current_state_events(call, reader->room.room_nid, out);
-    if ((fault = event_rows_by_nid(call, (struct i64s){&reader->membership.event_nid, 1}, &departure)))
-        return fault;
-    if (departure.count == 0 || departure.at[0].snapshot_nid == 0)
-        return FAULT_FORBIDDEN; /* a rejected invite: there is no state he may see */
-    if ((fault = state_snapshot_load(call, departure.at[0].snapshot_nid, &state)))
-        return fault;
-    int64_t *nids = arena_new_array(call->arena, state.count + 1, int64_t);
-    size_t count = 0;
-    for (size_t i = 0; i < state.count; i++)
-        if (departure.at[0].replaces_nid != state.pairs[i].event)
-            nids[count++] = state.pairs[i].event;
-    nids[count++] = departure.at[0].event_nid;
-    return event_rows_by_nid(call, (struct i64s){nids, count}, out);
+    enum fault fault = departure_state(call, &reader->departure, &nids);
+    return fault ? fault : event_rows_by_nid(call, nids, out);
 }

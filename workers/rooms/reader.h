@@ -2,6 +2,7 @@
 #ifndef MYELIN_ROOMS_READER_H
 #define MYELIN_ROOMS_READER_H
 
+#include "lib/store/departure.h"
 #include "lib/store/render.h"
 #include "lib/store/room_read.h"
 #include "lib/store/visibility.h"
@@ -11,6 +12,7 @@ struct reader {
     struct membership_row membership; /* membership.membership absent: never in */
     bool joined;
     bool departed; /* was in the room and left or was banned: sees it as it was then */
+    struct event_row departure;
     int64_t until; /* timeline: room_pos not beyond; INT64_MAX while joined */
 };
 
