@@ -25,9 +25,10 @@ def scenario_first_and_next(system):
     assert "rooms" not in alice.sync(whole["next_batch"])
     bob.in_room(room, "join")
     news = bob.sync(before)
-    assert alice.user in news["device_lists"]["changed"], news
+    assert sorted(news["device_lists"]["changed"]) == sorted([alice.user, bob.user]), "who meets them on other devices, too"
     assert news["rooms"]["join"][room]["timeline"]["limited"], "newly joined"
     news = alice.sync(whole["next_batch"])
+    assert news["device_lists"]["changed"] == [bob.user], news
     assert types(news["rooms"]["join"][room]["timeline"]["events"]) == ["m.room.member"]
     assert news["rooms"]["join"][room]["state"]["events"] == []
     assert news["rooms"]["join"][room]["summary"]["m.heroes"] == [bob.user]

@@ -130,7 +130,7 @@ WHERE d.pos >= $2 AND NOT pg_visible_in_snapshot(d.pos, $3::pg_snapshot)
        WHERE a.user_id = $1 AND a.membership = 'join'));
 
 -- name: members_met
--- why: who came into the user's rooms or left them, and everybody in rooms that he entered or left. shares: they are in a room together now
+-- why: who came into the user's rooms or left them, and everybody in rooms that he entered (his other devices meet them: himself, too) or left. shares: they are in a room together now
 -- param: user_id text
 -- param: since_xmin xid8
 -- param: since text
@@ -150,8 +150,7 @@ FROM (SELECT s.state_key AS user_id
       WHERE (n.membership = 'join') <> coalesce(position('"membership":"join"'::bytea IN b.json) > 0, false)
       UNION
       SELECT m.user_id FROM unnest($5::bigint[]) w(room_nid)
-      CROSS JOIN LATERAL (SELECT user_id FROM membership WHERE room_nid = w.room_nid AND membership = 'join' OFFSET 0) m) c
-WHERE c.user_id <> $1;
+      CROSS JOIN LATERAL (SELECT user_id FROM membership WHERE room_nid = w.room_nid AND membership = 'join' OFFSET 0) m) c;
 
 -- name: timelines
 -- why: the newest events of each room, newest first; of rooms with only_new those that the token does not know
