@@ -56,7 +56,19 @@ def members(checks, house):
         expect(members_at(bob, room, token).get(carol.user_id) == "leave", "Bob sees a past that is hidden from him")
 
     checks.step("members at a point", at_point)
+    def ends():
+        """Tokens of places that no room has."""
+        room = alice.create_room()
+        for place in (-2**63, -2**63 + 1, -2**63 + 2, 0, 2**63 - 3, 2**63 - 2, 2**63 - 1):
+            for direction, token in (("b", {"from": f"t{place}"}), ("f", {"from": f"t{place}"}), ("b", {"to": f"t{place}"}), ("f", {"to": f"t{place}"})):
+                page = alice.call("GET", f"{V3}/rooms/{quote(room)}/messages", None, dir=direction, **token)
+                whole = (direction == "b") == (place > 0) if "from" in token else (direction == "b") == (place <= 0)
+                expect(bool(page["chunk"]) == whole, f"{direction} {token}: {len(page['chunk'])} events")
+            expect(alice.user_id in members_at(alice, room, f"t{place}"), f"members at {place}")
+        refused(400, "M_INVALID_PARAM", lambda: members_at(alice, room, f"t{2**63}"))
+
     checks.step("members at a hidden point", hidden)
+    checks.step("tokens of places that no room has", ends)
 
 
 def context(checks, house):
