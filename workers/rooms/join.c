@@ -122,6 +122,20 @@ static bool join_remotely(struct call *call, struct join_target *target, struct 
     return !fault || fail(answer, member_fail(call, fault));
 }
 
+/* "Servers MUST only allow guest users to join rooms if the m.room.guest_access state event is present on the room, and has the
+ * guest_access value can_join." Of a room that is not here nobody knows: no. */
+static enum fault admit_guest(struct call *call, const struct room_facts *room, bool ours)
+{
+    struct event_row row;
+    if (!call->requester.is_guest)
+        return FAULT_OK;
+    enum fault fault = ours ? current_state_event(call, room->room_nid, "m.room.guest_access", SLICE(""), &row) : FAULT_NOT_FOUND;
+    if (fault)
+        return fault == FAULT_NOT_FOUND ? FAULT_GUEST_FORBIDDEN : fault;
+    struct slice access = json_get_string(event_row_parse(call->arena, &row)->content, "guest_access");
+    return slice_eq(access, SLICE("can_join")) ? FAULT_OK : FAULT_GUEST_FORBIDDEN;
+}
+
 bool join(struct call *call, struct slice room_id_or_alias, const struct json *own, struct joined *out, struct reply *answer)
 {
     struct join_target target;
@@ -135,6 +149,8 @@ bool join(struct call *call, struct slice room_id_or_alias, const struct json *o
     if (fault == FAULT_NOT_FOUND)
         return fail(answer, call_fail(call, fault, "No such room alias"));
     if (fault || (fault = room_is_ours(call, target.room_id, &room, &ours)) || (fault = add_known_servers(call, &room, &target)))
+        return fail(answer, call_fail(call, fault, NULL));
+    if ((fault = admit_guest(call, &room, ours)))
         return fail(answer, call_fail(call, fault, NULL));
     *out = (struct joined){target.room_id, SLICE_ABSENT};
     if (!ours) {
