@@ -1,6 +1,7 @@
 /* History visibility, step by step as the Client-Server API's "Room history visibility" has it; see visibility.h. */
 #include "lib/store/visibility.h"
 
+#include "lib/store/departure.h"
 #include "lib/store/queries.h"
 #include "lib/store/room_read.h"
 #include "lib/store/state_snapshot.h"
@@ -99,19 +100,13 @@ static enum fault reader_until(struct call *call, int64_t room_nid, struct slice
         *until = INT64_MAX;
         return FAULT_OK;
     }
+    struct event_row departure;
     if (!slice_eq(now.membership, SLICE("leave")) && !slice_eq(now.membership, SLICE("ban")))
         return FAULT_OK;
-    struct event_rows departure;
-    if ((fault = event_rows_by_nid(call, (struct i64s){&now.event_nid, 1}, &departure)))
-        return fault;
-    if (departure.count == 0 || departure.at[0].replaces_nid == DB_NULL_I64)
-        return FAULT_OK;
-    struct past past;
-    if ((fault = contents_load(call, &departure.at[0].replaces_nid, 1, &past)))
-        return fault;
-    if (slice_eq(json_get_string(content_of(&past, departure.at[0].replaces_nid), "membership"), SLICE("join")))
-        *until = departure.at[0].room_pos;
-    return FAULT_OK;
+    fault = departure_find(call, now.event_nid, &departure);
+    if (!fault)
+        *until = departure.room_pos;
+    return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
 }
 
 enum fault visible_to_user(struct call *call, const struct event_rows *rows, struct slice user_id, bool *visible,

@@ -300,8 +300,3 @@ SELECT pg_snapshot_xmin(pg_current_snapshot());
 -- column: server_joined boolean
 SELECT (SELECT membership FROM membership WHERE room_nid = $1 AND user_id = $2),
        EXISTS (SELECT 1 FROM membership WHERE room_nid = $1 AND is_local AND membership = 'join');
-
--- name: alias_room
--- param: alias text
--- column: room_id text
-SELECT room_id FROM room_alias WHERE alias = $1;
