@@ -17,6 +17,7 @@ struct reception {
     struct slices state_event_ids; /* the states after the first PDU's missing prev events; used once */
     struct i64s state_ends;
     bool state_given, distribute;
+    bool soft_failed;      /* the last one that was received */
     int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
     int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
     int64_t backfill_lowest;
@@ -67,9 +68,11 @@ static enum fault given_map(struct room_write *write, struct slices event_ids, s
     size_t count = 0;
     for (size_t i = 0; i < event_ids.len; i++) {
         const struct event_row *row = map_get(by_id, event_ids.at[i]);
+        if (!map_has(by_id, event_ids.at[i]))
+            return FAULT_MISSING_EVENTS; /* a state with holes would grant what the missing events forbid */
         if (!row || slice_is_absent(row->state_key) || row->room_nid != write->room->room_nid || row->flags & EVENT_REJECTED)
             continue;
-        map_remove(by_id, event_ids.at[i]); /* named twice: once is enough */
+        map_put(by_id, event_ids.at[i], NULL); /* named twice: once is enough */
         types[count] = row->type;
         keys[count] = row->state_key;
         pairs[count++].event = row->event_nid;
@@ -213,8 +216,10 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
     struct call *call = write->call;
     const struct event *event = inbound->event;
     const bool history = reception->mode == RECEIVE_BACKFILL, given = reception->state_given;
-    if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER))
+    if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER)) {
+        reception->soft_failed = inbound->self.flags & EVENT_SOFT_FAILED;
         return FAULT_OK;
+    }
     bool auth_known = inbound->missing.len == inbound->missing_prev.len;
     if (!auth_known || (inbound->missing_prev.len && !given && !history))
         return FAULT_MISSING_EVENTS;
@@ -287,6 +292,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
     }
     if ((fault = room_write_commit(write)))
         return fault;
+    reception->soft_failed = soft_failed;
     return verdict;
 }
 
@@ -314,7 +320,7 @@ static enum fault receive_one(struct reception *reception, struct slice pdu, str
 enum fault answer_room_receive(struct call *call, const struct room_receive_request *request, struct room_receive_reply *reply)
 {
     size_t count = request->pdus.len, missing_count = 0;
-    int64_t *results = arena_new_array(call->arena, count, int64_t);
+    int64_t *results = arena_new_array(call->arena, count, int64_t), *soft_failed = arena_new_array(call->arena, count, int64_t);
     struct slice *whys = arena_new_array(call->arena, count, struct slice);
     struct slice *all_missing = arena_new_array(call->arena, count * (PREV_EVENTS_MAX + AUTH_EVENTS_MAX), struct slice);
     struct reception reception = {.call = call,
@@ -329,10 +335,12 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
         const char *why = NULL;
         struct slices missing = {NULL, 0};
         reception.backfill_left = (int64_t)(count - i);
+        reception.soft_failed = false;
         enum fault fault = receive_one(&reception, request->pdus.at[i], &missing, &why);
         if (fault_facts(fault)->retryable && fault != FAULT_MISSING_EVENTS)
             return fault; /* the whole call is repeatable: what is stored already answers OK next time */
         results[i] = fault;
+        soft_failed[i] = reception.soft_failed;
         whys[i] = slice_from_cstr(why);
         for (size_t k = 0; fault == FAULT_MISSING_EVENTS && k < missing.len && k < PREV_EVENTS_MAX + AUTH_EVENTS_MAX; k++)
             all_missing[missing_count++] = missing.at[k];
@@ -340,5 +348,6 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
     reply->results = (struct i64s){results, count};
     reply->missing = (struct slices){all_missing, missing_count};
     reply->whys = (struct slices){whys, count};
+    reply->soft_failed = (struct i64s){soft_failed, count};
     return FAULT_OK;
 }
