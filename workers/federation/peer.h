@@ -13,4 +13,9 @@ struct peer_answer {
 enum fault peer_ask(struct call *call, struct slice server, const char *method, struct slice uri, struct slice content,
                     struct peer_answer *answer);
 
+/* Several at once: send all, then wait for each. A server that is known to fail is not asked (PEER). */
+struct bus_ticket *peer_ask_send(struct call *call, struct slice server, const char *method, struct slice uri,
+                                 struct slice content);
+enum fault peer_ask_wait(struct call *call, struct bus_ticket *ticket, struct peer_answer *answer);
+
 #endif
