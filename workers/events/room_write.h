@@ -51,6 +51,8 @@ struct room_write {
     size_t head_count;
     int64_t depth, head_pos, tail_pos;
     struct stored_state state; /* the current one */
+    struct state_map rows;     /* imports: what the rows of current_state and membership show already; else the room's state */
+    bool rows_are_ahead;       /* rows is set */
     /* idempotence of a client's send; absent txn_id: none */
     struct slice txn_user, txn_device, txn_id;
     struct redaction_effect *effects; /* redactions.h */
