@@ -56,9 +56,10 @@ class Peer:
             protocol_version = "HTTP/1.1"
 
             def reply(self):
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                data = canonical(peer.answer(self.path))
-                self.send_response(200)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, answer = peer.respond(self.command, self.path, body)
+                data = answer if isinstance(answer, bytes) else canonical(answer)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -78,6 +79,10 @@ class Peer:
 
     def stop(self):
         self.server.shutdown()
+
+    def respond(self, method, path, body):
+        """Status and answer (an object, or JSON as bytes)."""
+        return 200, self.answer(path)
 
     def answer(self, path):
         if path.startswith("/_matrix/key/v2/server"):
