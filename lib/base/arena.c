@@ -146,6 +146,20 @@ void arena_on_limit(struct arena *arena, void (*over_limit)(void *context), void
     arena->over_limit_context = context;
 }
 
+static void child_destroy(void *child)
+{
+    struct arena *arena = child;
+    arena_destroy(&arena);
+}
+
+struct arena *arena_child(struct arena *parent)
+{
+    struct arena *child = arena_create(parent->limit);
+    arena_on_limit(child, parent->over_limit, parent->over_limit_context);
+    arena_defer(parent, child_destroy, child);
+    return child;
+}
+
 size_t arena_used(const struct arena *arena)
 {
     return arena->used;

@@ -13,6 +13,9 @@ struct arena *arena_create(size_t limit_bytes);
 void arena_destroy(struct arena **arena); /* accepts NULL inside; runs the deferred functions, clears *arena */
 void arena_reset(struct arena *arena);    /* runs deferred functions (last first), frees all but the first block */
 void arena_on_limit(struct arena *arena, void (*over_limit)(void *context), void *context);
+/* Memory for a part of the work, to be reset in between: with the parent's limit and handler, destroyed with the parent (or its
+ * reset) at the latest. What the two hold together is not counted together. */
+struct arena *arena_child(struct arena *parent);
 size_t arena_used(const struct arena *arena); /* bytes handed out since the last reset */
 
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned to 16 bytes; size 0 gives a unique pointer */

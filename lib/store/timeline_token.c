@@ -1,6 +1,7 @@
 /* Places in a timeline; see timeline_token.h. */
 #include "lib/store/timeline_token.h"
 
+#include "lib/store/cluster_epoch.h"
 #include "lib/store/queries.h"
 
 enum { NUMBERS_MAX = 300 }; /* more than the sync workers write */
@@ -36,7 +37,8 @@ static struct i64s take_numbers(struct arena *arena, struct slice token, size_t 
     return (struct i64s){numbers, count};
 }
 
-/* What a /sync token says of the timeline (workers/sync/README.md, "Token"): s<xmin>[x<xmax>.<running>…]…[~<event nid>…]. */
+/* What a /sync token says of the timeline (workers/sync/README.md, "Token"): s<xmin>[x<xmax>.<running>…]…[_g<epoch>][~<event
+ * nid>…]. */
 static enum fault resolve_sync_token(struct call *call, int64_t room_nid, struct slice token, int64_t *before)
 {
     size_t at = 1;
@@ -58,11 +60,16 @@ static enum fault resolve_sync_token(struct call *call, int64_t room_nid, struct
         at = (size_t)(mark - token.at) + 1;
         delivered = take_numbers(call->arena, token, &at);
     }
+    int64_t epoch;
+    enum fault fault = cluster_epoch(call, &epoch);
+    if (fault)
+        return fault;
+    if (token_epoch(token) != epoch)
+        xmin = INT64_MAX; /* of before a restore: it stands behind everything */
     struct db_batch *batch = call_batch(call);
     struct db_result *result = q_timeline_end_at(batch, room_nid, xmin, xmax, running, delivered);
-    enum fault fault = db_run(batch);
     struct timeline_end_at_row row;
-    if (fault)
+    if ((fault = db_run(batch)))
         return fault;
     *before = timeline_end_at_next(result, &row) ? row.room_pos + 1 : 1;
     return FAULT_OK;

@@ -248,6 +248,40 @@ static void a_mark_is_come_back_to(void **state)
     assert_string_equal(notes, "b");
 }
 
+static void count_call(void *count)
+{
+    ++*(int *)count;
+}
+
+static void jump_out(void *where)
+{
+    longjmp(*(jmp_buf *)where, 1);
+}
+
+static void a_child_has_its_parents_limit_and_end(void **state)
+{
+    struct arena *parent = arena_create(1 << 20);
+    jmp_buf out;
+    volatile int released = 0;
+    arena_on_limit(parent, jump_out, &out);
+    if (setjmp(out) == 0) {
+        struct arena *child = arena_child(parent);
+        for (int round = 0; round < 100; round++) { /* 50 MB in all, 0.5 MB at a time */
+            arena_alloc(child, 1 << 19);
+            arena_defer(child, count_call, (void *)&released);
+            arena_reset(child);
+            assert_int_equal(released, round + 1);
+        }
+        arena_defer(child, count_call, (void *)&released);
+        arena_alloc(child, 1 << 21);
+        fail_msg("over the limit");
+    }
+    assert_int_equal(released, 100);
+    arena_reset(parent); /* the child goes with it */
+    assert_int_equal(released, 101);
+    arena_destroy(&parent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +293,7 @@ int main(void)
         cmocka_unit_test(deferred_functions_run_last_first),
         cmocka_unit_test(deferred_functions_may_defer),
         cmocka_unit_test(a_mark_is_come_back_to),
+        cmocka_unit_test(a_child_has_its_parents_limit_and_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* GET …/keys/changes (Client-Server API "End-to-End Encryption"): whose devices changed between two sync tokens. */
+#include "lib/store/cluster_epoch.h"
 #include "proto/dispatch.h"
 #include "workers/accounts/queries.h"
 
@@ -34,13 +35,20 @@ struct reply keys_changes(struct call *call)
         return call_fail(call, FAULT_MISSING_PARAM, "from is missing");
     if (!token_snapshot(from_token, &from, &ignored) || (!slice_is_absent(to_token) && !token_snapshot(to_token, &ignored, &to)))
         return call_fail(call, FAULT_INVALID_PARAM, "from and to must be tokens of /sync");
+    int64_t epoch;
+    enum fault fault = cluster_epoch(call, &epoch);
+    if (fault)
+        return call_fail(call, fault, NULL);
+    if (token_epoch(from_token) != epoch)
+        from = 0; /* of before a restore: anybody may have changed */
+    if (!slice_is_absent(to_token) && token_epoch(to_token) != epoch)
+        to = INT64_MAX;
     struct db_batch *batch = call_batch(call);
     struct db_result *changed = q_list_changes(batch, call->requester.user_id, from, to);
     struct db_result *gone = q_list_departures(batch, call->requester.user_id, from, to);
-    enum fault fault = db_run(batch);
     struct list_changes_row change;
     struct list_departures_row departure;
-    if (fault)
+    if ((fault = db_run(batch)))
         return call_fail(call, fault, NULL);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);

@@ -232,7 +232,7 @@ static enum fault show(struct joining *joining, struct inbound *inbound)
                                     .was_outlier = inbound->self.nid != 0,
                                     .flags = EVENT_STATE,
                                     .auth_nids = {auth, event->auth_events.len},
-                                    .missing_prev = inbound->missing_prev};
+                                    .missing_prev = inbound->absent_prev};
     if ((fault = state_keys_intern(call, &event->type, &event->state_key, 1, &pending.state_key_nid)))
         return fault;
     room_write_set_heads(&write, NULL, NULL, 0); /* older heads of ours are history: the join stands above all of them */
@@ -266,12 +266,11 @@ static enum fault import_join(struct joining *joining, const struct room_import_
     enum fault fault;
     if ((fault = hot_room_get(call, request->room_id, &joining->room)))
         return fault;
-    if ((fault = inbound_parse(call, joining->room->version, request->room_id, request->join_event, &inbound, &why))) {
+    if ((fault = inbound_parse(call, joining->room->version, request->room_id, request->join_event, &inbound, &why)) ||
+        (fault = inbound_lookup(call, joining->room, &inbound, &why))) {
         call->why = slice_from_cstr(why);
         return fault;
     }
-    if ((fault = inbound_lookup(call, &inbound)))
-        return fault;
     reply->event_id = inbound.event->event_id;
     if (inbound.self.nid && !(inbound.self.flags & EVENT_OUTLIER))
         return FAULT_OK; /* done before */

@@ -130,13 +130,15 @@ WHERE event_nid = $1 AND room_pos IS NULL;
 
 -- name: event_nids_of
 -- param: event_ids text[]
+-- param: room_nid bigint
 -- column: event_id text
 -- column: event_nid bigint
 -- column: flags bigint
 -- column: snapshot_nid bigint
 -- column: state_key_nid bigint
 -- column: is_create boolean
-SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid, e.type = 'm.room.create'
+-- column: is_here boolean
+SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid, e.type = 'm.room.create', e.room_nid = $2
 FROM event e LEFT JOIN state_key k ON k.type = e.type AND k.state_key = e.state_key
 WHERE e.event_id = ANY($1);
 
@@ -216,19 +218,21 @@ WHERE room_nid = $1 AND user_id = $2 AND membership IN ('leave', 'ban');
 -- param: user_id text
 -- param: device_id text
 -- param: room_nid bigint
+-- param: scope text
 -- param: txn_id text
 -- column: event_id text
 SELECT e.event_id FROM event_txn t JOIN event e USING (event_nid)
-WHERE t.user_id = $1 AND t.device_id = $2 AND t.room_nid = $3 AND t.txn_id = $4;
+WHERE t.user_id = $1 AND t.device_id = $2 AND t.room_nid = $3 AND t.scope = $4 AND t.txn_id = $5;
 
 -- name: txn_insert
 -- param: user_id text
 -- param: device_id text
 -- param: room_nid bigint
+-- param: scope text
 -- param: txn_id text
 -- param: event_nid bigint
 -- param: created_ts bigint
-INSERT INTO event_txn (user_id, device_id, room_nid, txn_id, event_nid, created_ts) VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO event_txn (user_id, device_id, room_nid, scope, txn_id, event_nid, created_ts) VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: destination_insert
 -- param: event_nids bigint[]
@@ -275,17 +279,43 @@ WHERE r.redacts = ANY($1) AND r.room_nid = $2 AND e.flags & 3 = 0;
 -- column: sender text
 SELECT event_nid, sender FROM event WHERE event_id = $1 AND room_nid = $2;
 
--- name: auth_chain
+-- name: auth_nodes
 -- param: nids bigint[]
 -- column: event_nid bigint
 -- column: auth_nids bigint[]
--- column: flags bigint
--- column: json bytea
+-- column: is_power_levels boolean
+SELECT event_nid, auth_nids, type = 'm.room.power_levels' AND coalesce(state_key = '', false) FROM event WHERE event_nid = ANY($1);
+
+-- name: auth_chain
+-- why: whole chains, the roots with them
+-- param: nids bigint[]
+-- column: event_nid bigint
+-- column: auth_nids bigint[]
+-- column: is_power_levels boolean
 WITH RECURSIVE chain AS (
-    SELECT event_nid, auth_nids FROM event WHERE event_nid = ANY($1)
+    SELECT event_nid, auth_nids, type = 'm.room.power_levels' AND coalesce(state_key = '', false) AS levels FROM event WHERE event_nid = ANY($1)
     UNION
-    SELECT e.event_nid, e.auth_nids FROM chain c CROSS JOIN LATERAL unnest(c.auth_nids) a(nid) JOIN event e ON e.event_nid = a.nid)
-SELECT e.event_nid, e.auth_nids, e.flags::bigint, e.json FROM (SELECT DISTINCT event_nid FROM chain) c JOIN event e USING (event_nid);
+    SELECT e.event_nid, e.auth_nids, e.type = 'm.room.power_levels' AND coalesce(e.state_key = '', false)
+    FROM chain c CROSS JOIN LATERAL unnest(c.auth_nids) a(nid) JOIN event e ON e.event_nid = a.nid)
+SELECT event_nid, auth_nids, levels FROM chain;
+
+-- name: state_reset_insert
+-- param: room_nid bigint
+-- param: event_nid bigint
+-- param: found_ts bigint
+-- param: inputs bytea[]
+-- param: settled bytea
+-- param: least_joined bigint
+-- param: left_joined bigint
+-- param: power_lost boolean
+INSERT INTO state_reset (room_nid, event_nid, found_ts, inputs, settled, least_joined, left_joined, power_lost)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING;
+
+-- name: state_reset_trim
+-- why: the newest hundred of a room are evidence enough
+-- param: room_nid bigint
+DELETE FROM state_reset WHERE room_nid = $1 AND event_nid <= (
+    SELECT event_nid FROM state_reset WHERE room_nid = $1 ORDER BY event_nid DESC OFFSET 100 LIMIT 1);
 
 -- name: joined_servers
 -- param: room_nid bigint
