@@ -32,6 +32,17 @@ char *arena_cstr(struct arena *arena, struct slice s);        /* for C APIs; byt
 struct slice arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct slice arena_concat(struct arena *arena, const struct slice *parts, size_t count);
 
+/* A place to come back to: arena_release frees what was allocated since the mark and runs what was deferred since, last first.
+ * For long work in portions whose scraps are many times its results. What was made before the mark must not grow after it: a
+ * strbuf, an arena's map or arena_grow would put their new bytes behind the mark. Marks nest; a reset forgets them. */
+struct arena_mark {
+    void *newest, *deferred;
+    char *free;
+    size_t used, next_size;
+};
+struct arena_mark arena_mark(const struct arena *arena);
+void arena_release(struct arena *arena, struct arena_mark mark);
+
 /* Calls release(object) at reset or destroy: how pooled things follow the call's life even when it ends early. */
 void arena_defer(struct arena *arena, void (*release)(void *object), void *object);
 

@@ -59,8 +59,9 @@ class Peer:
             protocol_version = "HTTP/1.1"
 
             def reply(self):
-                status, answer = peer.respond(self.command, self.path, self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-                data = canonical(answer)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, answer = peer.respond(self.command, self.path, body)
+                data = answer if isinstance(answer, bytes) else canonical(answer)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
@@ -83,7 +84,7 @@ class Peer:
         self.server.shutdown()
 
     def respond(self, method, path, body):
-        """Status and answer to what another server asks."""
+        """Status and answer (an object, or JSON as bytes)."""
         return 200, self.answer(path)
 
     def answer(self, path):

@@ -83,6 +83,40 @@ FROM unnest($1::bigint[], $2::text[], $4::bigint[], $5::text[], $6::text[], $7::
      WITH ORDINALITY AS e(n, id, d, t, k, s, ts, f, ae, j, ordinal)
 WINDOW w AS (ORDER BY ordinal);
 
+-- name: import_known
+-- param: event_ids text[]
+-- column: event_id text
+-- column: event_nid bigint
+-- column: room_nid bigint
+-- column: flags bigint
+-- column: json bytea
+SELECT event_id, event_nid, room_nid, flags::bigint, json FROM event WHERE event_id = ANY($1);
+
+-- name: import_guard
+-- why: a chunk of an import is written only while nobody else has written the room; who wants to waits for the chunk's end
+-- param: room_nid bigint
+-- param: version bigint
+-- column: held boolean
+WITH held AS (SELECT 1 FROM room WHERE room_nid = $1 AND version = $2 FOR SHARE)
+SELECT conflict_unless(EXISTS (SELECT 1 FROM held));
+
+-- name: import_sweep_state
+-- why: what an import that never ended left behind; our own users' rows are the last transaction's business
+-- param: room_nid bigint
+-- param: before_pos xid8
+-- param: own_suffix text
+UPDATE current_state SET event_nid = NULL, pos = pg_current_xact_id()
+WHERE room_nid = $1 AND (type, state_key) IN (
+    SELECT type, state_key FROM current_state
+    WHERE room_nid = $1 AND pos < $2 AND event_nid IS NOT NULL AND NOT (type = 'm.room.member' AND right(state_key, length($3)) = $3) LIMIT 500);
+
+-- name: import_sweep_members
+-- param: room_nid bigint
+-- param: before_pos xid8
+UPDATE membership SET membership = 'leave', pos = pg_current_xact_id()
+WHERE room_nid = $1 AND user_id IN (
+    SELECT user_id FROM membership WHERE room_nid = $1 AND pos < $2 AND NOT is_local AND membership <> 'leave' LIMIT 500);
+
 -- name: outlier_place
 -- why: an outlier that now gets its place in the timeline
 -- param: event_nid bigint

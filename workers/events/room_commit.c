@@ -75,7 +75,8 @@ struct state_changes {
 static enum fault collect_changes(struct room_write *write, struct state_changes *out)
 {
     struct arena *arena = write->call->arena;
-    struct state_map before = write->room->state->map, diff = state_map_diff(arena, before, write->state.map);
+    struct state_map before = write->rows_are_ahead ? write->rows : write->room->state->map,
+                     diff = state_map_diff(arena, before, write->state.map);
     *out = (struct state_changes){.count = diff.count,
                                   .types = arena_new_array(arena, diff.count, struct slice),
                                   .state_keys = arena_new_array(arena, diff.count, struct slice),

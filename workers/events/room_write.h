@@ -57,6 +57,8 @@ struct room_write {
     size_t head_count;
     int64_t depth, head_pos, tail_pos;
     struct stored_state state; /* the current one */
+    struct state_map rows;     /* imports: what the rows of current_state and membership show already; else the room's state */
+    bool rows_are_ahead;       /* rows is set */
     struct client_txn txn;
     struct reset_evidence *reset;     /* reset_guard.h; NULL: nothing suspicious */
     struct redaction_effect *effects; /* redactions.h */

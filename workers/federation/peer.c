@@ -15,23 +15,27 @@ static struct fetch_request request_of(struct slice server, const char *method, 
                                   .content = content};
 }
 
-static enum fault read_answer(struct call *call, const struct fetch_reply *reply, struct peer_answer *answer)
+enum fault peer_ask_large(struct call *call, struct slice server, const char *method, struct slice uri, struct slice content,
+                          int64_t timeout_ms, struct peer_answer *answer)
 {
-    *answer = (struct peer_answer){reply->status, reply->body, json_parse(call->arena, reply->body, JSON_LAX, NULL)};
-    if (reply->status != 200)
-        return FAULT_PEER_REFUSED;
-    return answer->json ? FAULT_OK : FAULT_PEER;
+    *answer = (struct peer_answer){0};
+    struct fetch_request request = request_of(server, method, uri, content);
+    request.timeout_ms = timeout_ms;
+    request.ignore_backoff = true; /* somebody waits, or the server has just talked to us */
+    struct fetch_reply reply;
+    enum fault fault = call_fetch(call, server, &request, &reply);
+    if (fault)
+        return fault;
+    *answer = (struct peer_answer){reply.status, reply.body, NULL};
+    return reply.status == 200 ? FAULT_OK : FAULT_PEER_REFUSED;
 }
 
 enum fault peer_ask(struct call *call, struct slice server, const char *method, struct slice uri, struct slice content,
                     struct peer_answer *answer)
 {
-    *answer = (struct peer_answer){0};
-    struct fetch_request request = request_of(server, method, uri, content);
-    struct fetch_reply reply;
-    request.ignore_backoff = true; /* somebody waits, or the server has just talked to us */
-    enum fault fault = call_fetch(call, server, &request, &reply);
-    return fault ? fault : read_answer(call, &reply, answer);
+    enum fault fault = peer_ask_large(call, server, method, uri, content, 0, answer);
+    answer->json = answer->status ? json_parse(call->arena, answer->body, JSON_LAX, NULL) : NULL;
+    return fault || answer->json ? fault : FAULT_PEER;
 }
 
 /* The lane is the question's: those of one server run at the same time. */
@@ -46,5 +50,10 @@ enum fault peer_ask_wait(struct call *call, struct bus_ticket *ticket, struct pe
     struct fetch_reply reply;
     *answer = (struct peer_answer){0};
     enum fault fault = call_bus_wait(call, ticket, &reply);
-    return fault ? fault : read_answer(call, &reply, answer);
+    if (fault)
+        return fault;
+    *answer = (struct peer_answer){reply.status, reply.body, json_parse(call->arena, reply.body, JSON_LAX, NULL)};
+    if (reply.status != 200)
+        return FAULT_PEER_REFUSED;
+    return answer->json ? FAULT_OK : FAULT_PEER;
 }
