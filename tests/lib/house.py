@@ -6,7 +6,6 @@ Programs come from $MYELIN_BUILD (a build folder) or, when that is not set, from
 import os
 import re
 import shutil
-import signal
 import subprocess
 
 from servers import ROOT, Myelin, myelin_prefix
@@ -61,6 +60,7 @@ class House(Myelin):
     def __init__(self, folder, authority, label, prefix, replicas=2, settings=(), name=None):
         settings = [f"replicas.{kind}={replicas}" for kind in REPLICATED] + ["open_registration=true"] + list(settings)
         super().__init__(folder, authority, label, prefix, settings, name)
+        self.prefix = prefix
         self.hashing, self.psql = {}, None  # statements of table_hashes, and who runs them
 
     def tool(self, *words):
@@ -105,15 +105,6 @@ class House(Myelin):
             self.psql.stop()
             self.psql = None
         super().stop()
-
-    def kill_everything(self):
-        """As a power cut: every process at once, PostgreSQL included, no shutdown of any kind."""
-        for pid in reversed(self.pids()):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.process.wait()
 
 
 def copy_logs(folder, kind):
