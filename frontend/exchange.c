@@ -114,6 +114,9 @@ static void pack(struct arena *arena, const struct exchange *exchange, const str
         .authorization = inquiry->authorization,
         .content_type = inquiry->content_type,
         .remote_address = slice_from_cstr(exchange->address.text),
+#ifdef MYELIN_NEXT_ROUTES
+        .next = true,
+#endif
         .user_agent = inquiry->user_agent,
         .body = slice_is_absent(inquiry->body) ? SLICE("") : inquiry->body,
     };

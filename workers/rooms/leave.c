@@ -78,6 +78,8 @@ struct reply forget_room(struct call *call)
 {
     struct room_forget_request request = {.room_id = call_param(call, "roomId"), .user_id = call->requester.user_id};
     struct room_forget_reply reply;
+    if (!room_id_is_valid(request.room_id))
+        return call_fail(call, FAULT_INVALID_PARAM, "This is not a room id");
     enum fault fault = call_room_forget(call, request.room_id, &request, &reply);
     if (fault == FAULT_BAD_STATE)
         return call_fail(call, FAULT_UNKNOWN, "Leave the room before forgetting it");
