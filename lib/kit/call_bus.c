@@ -51,6 +51,14 @@ struct bus_ticket *call_bus_send(struct call *call, const struct message_facts *
     struct packed body;
     message->pack_request(call->arena, request, &body);
     struct bus_ticket *ticket = ticket_create(call, message, lane);
+    arena_defer(call->arena, ticket_drop, ticket);
+    if (!wire_fits(&body) || wire_bytes(&body) > (size_t)worker_settings(worker)->call_memory_max) {
+        atomic_store(&ticket->references, 1); /* the link never sees it */
+        ticket->is_settled = true;
+        ticket->fault = FAULT_TOO_LARGE;
+        ticket->why = "the message is too large for the bus";
+        return ticket;
+    }
     struct wire_header header = {
         .major = WIRE_MAJOR,
         .minor = WIRE_MINOR,
@@ -65,7 +73,6 @@ struct bus_ticket *call_bus_send(struct call *call, const struct message_facts *
     };
     trace_from_hex(call->trace, header.trace);
     ticket->parcel = parcel_create(SLICE_ABSENT, &header, body.head, body.frames);
-    arena_defer(call->arena, ticket_drop, ticket);
     link_send_request(worker->link, ticket);
     return ticket;
 }

@@ -267,7 +267,10 @@ static void *control_thread(void *context)
         arena_reset(control->scratch);
         int64_t now_ms = clock_monotonic_ms();
         if (now_ms >= beat_ms) {
-            send_load(control);
+            if (!control->events.is_alive || control->events.is_alive(control->events.context))
+                send_load(control);
+            else
+                log_event(LOG_ERROR, "stuck: no heartbeat");
             beat_ms = now_ms + HEARTBEAT_MS;
         }
         const struct json *packet = receive(control, beat_ms);

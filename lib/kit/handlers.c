@@ -133,6 +133,9 @@ static void run_message(struct call *call, const struct job *job, struct outcome
         return;
     }
     out->fault = handler->run(call, request, reply);
+    if (out->fault ==
+        FAULT_VERSION_MISMATCH) /* of somebody further in. Ours says that no handler has run, and callers count on it */
+        out->fault = FAULT_INTERNAL;
     facts->pack_reply(call->arena, reply, &out->body);
     if (!out->fault)
         return;
@@ -250,7 +253,12 @@ static void answer(struct worker *worker, const struct job *job, const struct ou
     header.type = WIRE_REPLY;
     header.fault = (uint16_t)outcome->fault;
     header.caller_rank = (uint8_t)worker->facts->rank;
-    struct parcel *parcel = parcel_create(job->message.identity, &header, outcome->body.head, outcome->body.frames);
+    struct packed body = outcome->body;
+    if (!wire_fits(&body)) {
+        header.fault = FAULT_TOO_LARGE;
+        body = (struct packed){.head = SLICE("the answer is too large")};
+    }
+    struct parcel *parcel = parcel_create(job->message.identity, &header, body.head, body.frames);
     link_send_reply(worker->link, job->router, parcel);
 }
 

@@ -49,6 +49,18 @@ static void on_drain(void *context)
     pthread_mutex_unlock(&up_lock);
 }
 
+enum { STUCK_MS = 5000 };
+
+/* Handlers may be busy for long, the link thread never: when it does not turn, nobody is served. */
+static bool on_pulse(void *context)
+{
+    struct worker *worker = context;
+    pthread_mutex_lock(&up_lock);
+    bool is_alive = !is_up || clock_monotonic_ms() - atomic_load(&worker->link->turned_ms) < STUCK_MS;
+    pthread_mutex_unlock(&up_lock);
+    return is_alive;
+}
+
 static struct slice on_calls(struct arena *arena, void *context)
 {
     struct worker *worker = context;
@@ -108,7 +120,7 @@ static bool has_user_routes(const struct worker *worker)
 static bool start(struct worker *worker)
 {
     const struct control_events events = {
-        .peers = on_peers, .drain = on_drain, .calls = on_calls, .load = on_load, .context = worker};
+        .peers = on_peers, .drain = on_drain, .calls = on_calls, .load = on_load, .is_alive = on_pulse, .context = worker};
     worker->control = control_attach(CONTROL_DESCRIPTOR, &events);
     if (!worker->control)
         return false;
@@ -135,6 +147,7 @@ static bool start(struct worker *worker)
         return false;
     }
     handlers_start(worker);
+    atomic_store(&worker->link->turned_ms, clock_monotonic_ms()); /* the start may have taken its time */
     set_up(true);
     if (worker->kind->seal)
         worker->kind->seal(worker);
