@@ -39,8 +39,9 @@ struct control_events { /* all run on the control thread */
  * on. NULL when there is no supervisor behind the descriptor or its settings are refused (logged). `events` is copied; `peers` is
  * called for every list after the first. When the channel closes later the thread ends the process. */
 struct control *control_attach(int descriptor, const struct control_events *events);
-const struct settings *control_settings(const struct control *control); /* the newest; old ones stay valid for ever */
-const struct peers *control_peers(struct control *control);             /* counted reference to the newest list, never NULL */
+const struct settings *
+control_settings(const struct control *control);            /* the newest; the first stay valid for ever, others for an hour more */
+const struct peers *control_peers(struct control *control); /* counted reference to the newest list, never NULL */
 void control_peers_release(const struct peers *peers);
 void control_ready(struct control *control, uint64_t instance, const char *endpoint, const char *publisher);
 void control_drained(struct control *control);
