@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/kit/link.h"
+#include "lib/kit/wait.h"
 
 static atomic_uint_fast64_t last_correlation;
 
@@ -107,9 +108,9 @@ enum fault call_bus_wait(struct call *call, struct bus_ticket *ticket, void *rep
 {
     memset(reply, 0, ticket->message->reply_size);
     call->why = SLICE_ABSENT;
-    handlers_wait_begin(call, ticket->message->name);
+    wait_begin(ticket->message->name, SLICE_ABSENT);
     bool is_settled = sleep_until_settled(ticket);
-    handlers_wait_end(call);
+    wait_end();
     if (!is_settled)
         return FAULT_DEADLINE;
     if (ticket->why)

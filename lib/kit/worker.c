@@ -67,7 +67,7 @@ static struct slice on_calls(struct arena *arena, void *context)
     pthread_mutex_lock(&up_lock);
     bool up = is_up;
     pthread_mutex_unlock(&up_lock);
-    return up ? handlers_list(arena, worker) : SLICE_ABSENT; /* threads are never freed */
+    return up ? waits_list(arena, worker) : SLICE_ABSENT; /* threads are never freed */
 }
 
 static void on_load(int64_t *queued, int64_t *running, void *context)
@@ -242,6 +242,7 @@ struct call *worker_call_begin(struct worker *worker, int64_t timeout_ms)
     uint8_t trace[16];
     trace_make(trace);
     trace_to_hex(trace, state->call.trace);
+    state->thread = stranger_enter(worker, state->call.trace);
     return &state->call;
 }
 
@@ -250,7 +251,8 @@ void worker_call_end(struct call **call)
     if (!*call)
         return;
     struct call_state *state = call_state_of(*call);
-    arena_destroy(&state->call.arena);
+    arena_destroy(&state->call.arena); /* may still wait: for a rollback */
+    stranger_leave(&state->thread);
     free(state);
     *call = NULL;
 }
