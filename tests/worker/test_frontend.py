@@ -508,6 +508,54 @@ class Clients(unittest.TestCase):
             self.assertTrue(9.5 < time.monotonic() - started < 13)
             self.assertEqual(r.metric("myelin_frontend_slow_requests_total"), 3)
 
+    def test_unfinished_bodies(self):
+        """All of a loop together have a bound: who has most of it is cut, the others finish."""
+        target = "/_matrix/federation/v1/send/t1"
+        with rig(tls=True, body_memory_max="8MiB", threads="frontend=1") as r:
+            clients = {size: r.connect() for size in (2, 3, 4)}
+            for size, client in clients.items():
+                client.send(f"PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {(size << 20) + 1}\r\n\r\n")
+                client.send(b"x" * (size << 20))
+            self.assertTrue(clients[4].is_closed(5))
+            for size in 2, 3:
+                clients[size].send(b"x")
+                self.assertEqual(clients[size].read_answer().json["body_bytes"], (size << 20) + 1)
+            self.assertEqual(r.metric("myelin_frontend_bodies_cut_total"), 1)
+
+            # HTTP/2 over TLS: many streams of one connection, none too large by itself
+            http2 = Http2(r.federation_port)
+            steady = Http2(r.federation_port)
+            steady.socket.sendall(steady.request(1, "PUT", target, ends=False) + steady.frame(0, 0, 1, b"{"))
+            part = b"x" * 15000
+            for stream in range(1, 160, 2):
+                frames = http2.frame(0, 0, stream, part) * 4
+                try:
+                    http2.socket.sendall(http2.request(stream, "PUT", target, ends=False) + frames)
+                except OSError:
+                    break
+            self.assertFalse(http2.is_closed(2), "4.8 MB are allowed")
+            second = Http2(r.federation_port)
+            for stream in range(1, 180, 2):
+                try:
+                    second.socket.sendall(second.request(stream, "PUT", target, ends=False) + second.frame(0, 0, stream, part) * 4)
+                except OSError:
+                    break
+            self.assertTrue(second.is_closed(5), "it has most")
+            self.assertFalse(http2.is_closed(1.5))
+            self.assertFalse(steady.is_closed(0.1))
+            self.assertEqual(r.metric("myelin_frontend_bodies_cut_total"), 2)
+
+    def test_connections_over_tls(self):
+        """The caps hold before the handshake."""
+        with rig(tls=True, connections_per_address="3") as r:
+            clients = [Http2(r.federation_port) for _ in range(3)]
+            with self.assertRaises(OSError):
+                Http2(r.federation_port)
+            clients.pop().socket.close()
+            wait_until(lambda: r.metric("myelin_frontend_connections") == 2)
+            clients.append(Http2(r.federation_port))
+            self.assertEqual(r.metric("myelin_frontend_connections_refused_total"), 1)
+
     def test_body_over_the_limit(self):
         with rig(tls=True) as r:
             too_long, longest = b"x" * 65537, b"x" * 65536
