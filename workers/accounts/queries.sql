@@ -109,6 +109,16 @@ VALUES ($1, $2, $3, $4, $4, coalesce($5, ''), coalesce($6, ''))
 ON CONFLICT (user_id, device_id) DO UPDATE SET last_seen_ts = excluded.last_seen_ts, last_seen_ip = excluded.last_seen_ip,
     user_agent = excluded.user_agent;
 
+-- name: device_seen
+-- param: user_id text
+-- param: device_id text
+-- param: seen_ts bigint
+-- param: address text
+-- param: user_agent text
+-- param: unless_after bigint
+UPDATE device SET last_seen_ts = $3, last_seen_ip = coalesce($4, ''), user_agent = coalesce($5, '')
+WHERE user_id = $1 AND device_id = $2 AND last_seen_ts <= $6;
+
 -- name: tokens_drop
 -- why: all access tokens of these devices
 -- param: user_id text
