@@ -238,7 +238,7 @@ void exchange_take_reply(struct link *link, struct arena *arena, const struct wi
     struct exchange *exchange = pending_get(link->loop->pending, message->header.correlation);
     if (!exchange || exchange->link != link)
         return; /* answered, timed out or gone meanwhile */
-    enum fault fault = message->header.fault;
+    enum fault fault = fault_from_number(message->header.fault);
     if (fault == FAULT_UNAVAILABLE) {
         place_again(exchange, link->instance, fault);
         return;

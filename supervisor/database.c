@@ -3,6 +3,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/kit/db.h"
+#include "proto/service.h"
 #include "supervisor/say.h"
 
 #include <stdio.h>
@@ -56,6 +57,25 @@ void database_create(const char *maintenance_url, const char *name)
         die("PostgreSQL: cannot make the database: %s", PQresultErrorMessage(result));
     PQclear(result);
     PQfinish(connection);
+}
+
+/* Asked first: only who was not given the right by hand needs CREATEROLE here. */
+void database_open_logins(PGconn *connection)
+{
+    for (int kind = 0; kind < SERVICE_COUNT; kind++) {
+        const char *role = service_facts((enum service)kind)->db_role;
+        if (!*role)
+            continue;
+        char sql[256];
+        snprintf(
+            sql, sizeof sql,
+            "DO $$ BEGIN IF NOT (SELECT rolcanlogin FROM pg_roles WHERE rolname = '%s') THEN ALTER ROLE %s LOGIN; END IF; END $$",
+            role, role);
+        PGresult *result = PQexec(connection, sql);
+        if (PQresultStatus(result) != PGRES_COMMAND_OK)
+            die("PostgreSQL: the role %s may not log in: %s", role, PQresultErrorMessage(result));
+        PQclear(result);
+    }
 }
 
 struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name, bool *first)

@@ -91,6 +91,7 @@ static void add_own(struct strbuf *out, struct supervisor *supervisor)
                       "# TYPE myelin_database_restarts_total counter\nmyelin_database_restarts_total %d\n",
                       supervisor->postgres.restarts);
     }
+    database_facts_metrics(&supervisor->registry.facts, out);
     strbuf_add_cstr(out, "# HELP myelin_worker_restarts_total Unplanned restarts\n# TYPE myelin_worker_restarts_total counter\n");
     for (size_t i = 0; i < fleet->post_count; i++)
         strbuf_printf(out, "myelin_worker_restarts_total{kind=\"%s\",instance=\"%d\"} %d\n",

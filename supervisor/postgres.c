@@ -57,16 +57,17 @@ static void make_cluster(struct postgres *postgres)
 {
     struct arena *arena = postgres->arena;
     const char *beside = arena_printf(arena, "%s.new", postgres->cluster).at;
-    const char *const arguments[] = {arena_printf(arena, "%s/initdb", postgres->programs).at,
-                                     "--pgdata",
-                                     beside,
-                                     "--username=myelin",
-                                     "--locale=C",
-                                     "--encoding=UTF8",
-                                     "--auth-local=trust",
-                                     "--auth-host=reject",
-                                     "--no-instructions",
-                                     NULL};
+    const char *const arguments[] = {
+        arena_printf(arena, "%s/initdb", postgres->programs).at,
+        "--pgdata",
+        beside,
+        "--username=myelin",
+        "--locale=C",
+        "--encoding=UTF8",
+        "--auth-local=trust", /* the socket's folder is for our account alone; see up.c, database_logins */
+        "--auth-host=reject",
+        "--no-instructions",
+        NULL};
     int64_t start_ms = clock_monotonic_ms();
     remove_tree(arena, beside, postgres->folder);
     int log = open_log(postgres);

@@ -95,13 +95,15 @@ static const char *array_end(struct strbuf *array)
     return array->at;
 }
 
-static bool send_statement(struct registry *registry, const char *name, int count, const char *const *values)
+static bool send_statement(struct registry *registry, enum registry_question question, int count, const char *const *values)
 {
-    if (!PQsendQueryParams(registry->connection, statement(name), count, NULL, values, NULL, NULL, 0)) {
+    static const char *const names[] = {"worker_beat", "worker_announce", "horizon_holders", "table_sizes"};
+    if (!PQsendQueryParams(registry->connection, statement(names[question]), count, NULL, values, NULL, NULL, 0)) {
         away(registry, PQerrorMessage(registry->connection));
         return false;
     }
     registry->state = REGISTRY_BUSY;
+    registry->asked = question;
     registry->sent_ms = clock_monotonic_ms();
     return true;
 }
@@ -129,11 +131,11 @@ static void send_beat(struct registry *registry)
     values[ARRAYS] = registry->host;
     values[ARRAYS + 1] = array_end(&gone);
     values[ARRAYS + 2] = in_grace(registry) ? "f" : "t";
-    registry->announcing = false;
-    if (send_statement(registry, "worker_beat", ARRAYS + 3, values)) {
+    if (send_statement(registry, ASK_BEAT, ARRAYS + 3, values)) {
         registry->gone_count = 0;
         registry->announce = registry->changed;
         registry->changed = false;
+        registry->watch_horizon = true;
         registry->beat_ms = registry->sent_ms + BEAT_MS;
     }
     arena_destroy(&arena);
@@ -192,15 +194,48 @@ static void take_others(struct registry *registry, const PGresult *result)
 
 /* ---- what comes back */
 
-static void announce_or_rest(struct registry *registry)
+static void watch_horizon(struct registry *registry)
 {
+    struct arena *arena = arena_create(1024 * 1024);
+    const char *values[] = {arena_cstr(arena, database_facts_roles(arena)), arena_printf(arena, "%d", HORIZON_END_MS).at};
+    registry->watch_horizon = false;
+    send_statement(registry, ASK_HORIZON, 2, values);
+    arena_destroy(&arena);
+}
+
+/* What follows a heartbeat, one after another. */
+static void ask_next_or_rest(struct registry *registry)
+{
+    const char *host[] = {registry->host};
+    int64_t now_ms = clock_monotonic_ms();
     registry->state = REGISTRY_IDLE;
-    if (!registry->announce)
-        return;
-    const char *values[] = {registry->host};
-    registry->announce = false;
-    registry->announcing = true;
-    send_statement(registry, "worker_announce", 1, values);
+    if (registry->announce) {
+        registry->announce = false;
+        send_statement(registry, ASK_ANNOUNCE, 1, host);
+    } else if (registry->watch_horizon) {
+        watch_horizon(registry);
+    } else if (now_ms >= registry->facts.tables_ms) {
+        registry->facts.tables_ms = now_ms + TABLES_EACH_MS;
+        send_statement(registry, ASK_TABLES, 0, NULL);
+    }
+}
+
+static void take_result(struct registry *registry, const PGresult *result)
+{
+    if (registry->state != REGISTRY_BUSY)
+        return; /* the session's settings */
+    if (registry->asked == ASK_BEAT)
+        take_others(registry, result);
+    else if (registry->asked == ASK_HORIZON)
+        database_facts_take_horizon(&registry->facts, result, clock_monotonic_ms());
+    else if (registry->asked == ASK_TABLES)
+        database_facts_take_tables(&registry->facts, result);
+}
+
+/* A question whose answer nobody needs for working: the registry goes on without it. */
+static bool is_curiosity(const struct registry *registry)
+{
+    return registry->state == REGISTRY_BUSY && registry->asked >= ASK_HORIZON && PQstatus(registry->connection) == CONNECTION_OK;
 }
 
 static void take_notifications(struct registry *registry)
@@ -219,24 +254,28 @@ static void take_results(struct registry *registry)
         away(registry, PQerrorMessage(registry->connection));
         return;
     }
-    while (registry->state != REGISTRY_IDLE && !PQisBusy(registry->connection)) {
+    while (registry->connection && registry->state != REGISTRY_IDLE && !PQisBusy(registry->connection)) {
         PGresult *result = PQgetResult(registry->connection);
         if (!result) {
-            if (registry->state == REGISTRY_BUSY && !registry->announcing)
-                announce_or_rest(registry);
+            if (registry->state == REGISTRY_BUSY)
+                ask_next_or_rest(registry);
             else
                 registry->state = REGISTRY_IDLE;
             continue;
         }
         ExecStatusType status = PQresultStatus(result);
+        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && is_curiosity(registry)) {
+            log_event(LOG_WARN, "PostgreSQL does not tell about itself", LOG_CSTR("why", PQresultErrorMessage(result)));
+            PQclear(result);
+            continue;
+        }
         if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
             away(registry, PQresultErrorMessage(result));
             PQclear(result);
             return;
         }
         registry->answered_ms = clock_monotonic_ms();
-        if (registry->state == REGISTRY_BUSY && !registry->announcing)
-            take_others(registry, result);
+        take_result(registry, result);
         PQclear(result);
     }
     take_notifications(registry);

@@ -1,14 +1,16 @@
 /* The `worker` table, kept by one connection of the loop: a heartbeat of all our children per second, an announcement when
- * something changed, an ear for the announcements of others. Never waits: while PostgreSQL is away, local changes still reach every
- * child, and the last known list of other machines is kept. */
+ * something changed, an ear for the announcements of others, a look at who holds the horizon back. Never waits: while PostgreSQL is
+ * away, local changes still reach every child, and the last known list of other machines is kept. */
 #ifndef MYELIN_SUPERVISOR_REGISTRY_H
 #define MYELIN_SUPERVISOR_REGISTRY_H
 
+#include "supervisor/database_facts.h"
 #include "supervisor/fleet.h"
 
 #include <libpq-fe.h>
 
 enum registry_state { REGISTRY_AWAY, REGISTRY_CONNECTING, REGISTRY_PREPARING, REGISTRY_IDLE, REGISTRY_BUSY };
+enum registry_question { ASK_BEAT, ASK_ANNOUNCE, ASK_HORIZON, ASK_TABLES };
 
 struct registry {
     struct watch watch; /* first */
@@ -17,9 +19,11 @@ struct registry {
     PGconn *connection;
     enum registry_state state;
     int64_t retry_ms, sent_ms, beat_ms, answered_ms, connected_ms;
-    bool announcing;  /* the statement under way is the announcement, not the heartbeat */
-    bool changed;     /* since the last heartbeat was sent */
-    bool announce;    /* after that heartbeat */
+    enum registry_question asked; /* the statement under way, when busy */
+    bool changed;                 /* since the last heartbeat was sent */
+    bool announce;                /* after that heartbeat */
+    bool watch_horizon;           /* after that */
+    struct database_facts facts;
     int64_t gone[64]; /* instances to remove with the next heartbeat */
     size_t gone_count;
     char host[64];

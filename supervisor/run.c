@@ -112,6 +112,7 @@ void supervisor_reload(struct supervisor *supervisor)
     /* What cannot change while running. */
     fresh.server_name = supervisor->settings.server_name;
     fresh.database_url = supervisor->settings.database_url;
+    fresh.database_logins = supervisor->settings.database_logins;
     fresh.data_folder = supervisor->settings.data_folder;
     memcpy(fresh.replicas_of, supervisor->settings.replicas_of, sizeof fresh.replicas_of);
     supervisor->settings = fresh;

@@ -185,6 +185,10 @@ static void open_database(struct supervisor *supervisor)
     if (migrate_run(supervisor->url, schema, scratch, &report) != MIGRATE_DONE)
         die("database: %s", report.error);
     arena_destroy(&scratch);
+    if (supervisor->private_postgres)
+        supervisor->settings.database_logins = true;
+    if (supervisor->settings.database_logins)
+        database_open_logins(connection);
     struct slice name = claim_name(supervisor, connection);
     PQfinish(connection);
     if (supervisor->settings.server_name[0] && !slice_eq(name, slice_from_cstr(supervisor->settings.server_name)))

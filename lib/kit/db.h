@@ -31,11 +31,19 @@ struct db_pool_stats {
     int64_t batches, statements, failures;
 };
 void db_pool_stats(struct db_pool *pool, struct db_pool_stats *out);
+/* in_doubt(context) is called, on the thread at hand, when it is not known whether a write was committed: its commit may have
+ * reached the server, and the answer did not come. Before the first batch. */
+void db_pool_on_doubt(struct db_pool *pool, void (*in_doubt)(void *context), void *context);
 
-/* deadline_ms: monotonic (clock_monotonic_ms); the batch is cancelled past it. */
+/* deadline_ms: monotonic (clock_monotonic_ms); the batch is cancelled past it. One that writes ends 5 s after its first writing
+ * statement was sent, whatever the deadline: its transaction holds the horizon of every listener back (DESIGN §8). */
 struct db_batch *db_batch(struct db_pool *pool, struct arena *arena, int64_t deadline_ms);
 enum fault db_run(struct db_batch *batch); /* sends all, one sync, reads all. A fault means that nothing was committed,
                                               or, UNAVAILABLE and DEADLINE, that it is not known: handlers must be repeatable. */
+
+/* The one exception, for what becomes visible at once or not at all and may be very large (a room's whole state after a join): 30
+ * s. To be said before anything is added; the session is called "… bulk" meanwhile, by which the supervisor's watch knows it. */
+void db_bulk(struct db_batch *batch);
 
 /* Statements added from here on travel with the same trip but run after what was added before has committed, in a transaction of
  * their own: reading the horizon that the commit left. They run also when the first part failed; db_run then tells the first fault.

@@ -6,8 +6,9 @@
 #include "lib/kit/db_pool.h"
 #include "lib/kit/db_trip.h"
 #include "lib/kit/db_value.h"
+#include "lib/kit/queries.h"
 
-enum { ROLLBACK_MAX_MS = 1000 };
+enum { ROLLBACK_MAX_MS = 1000, WRITE_MAX_MS = 5000, WRITE_BULK_MAX_MS = 30000 };
 
 enum db_batch_state { DB_BATCH_OPEN, DB_BATCH_BEGUN /* a transaction after its first trip */, DB_BATCH_OVER };
 
@@ -15,7 +16,9 @@ struct db_batch {
     struct db_pool *pool;
     struct arena *arena;
     int64_t deadline_ms;
+    int64_t write_until_ms; /* a transaction that began to write; 0: not yet */
     bool is_transaction;
+    bool is_bulk;
     bool is_committing; /* db_after_commit: the next statement starts behind a sync */
     enum db_batch_state state;
     enum fault fault;                 /* why a transaction is over */
@@ -102,6 +105,13 @@ struct db_result *db_add(struct db_batch *batch, const struct db_statement *stat
     return result;
 }
 
+void db_bulk(struct db_batch *batch)
+{
+    ensure(batch->state == DB_BATCH_OPEN && !batch->first);
+    batch->is_bulk = true;
+    q_mark_bulk(batch);
+}
+
 void db_after_commit(struct db_batch *batch)
 {
     ensure(!batch->is_transaction && batch->first);
@@ -115,13 +125,38 @@ static bool writes_nothing(const struct db_result *result)
     return !result;
 }
 
+/* Whether the trip makes changes that others can see. after: its word at the end. */
+static bool commits(const struct db_batch *batch, const char *after)
+{
+    return after || !(batch->is_transaction || writes_nothing(batch->trip.first));
+}
+
 /* A connection that died in the pool unseen (it is looked at before use, so this is rare) gives no answer at all. The trip is made
  * again, on a new one and once, when that cannot do anything twice: it was not sent, or it commits nothing. */
 static bool can_repeat(const struct db_batch *batch, const char *after)
 {
     const struct db_trip *trip = &batch->trip;
-    bool commits = after || !(batch->is_transaction || writes_nothing(trip->first));
-    return !trip->is_heard && (!trip->is_sent || !commits);
+    return !trip->is_heard && (!trip->is_sent || !commits(batch, after));
+}
+
+/* Counted from here, not from the wait for a connection before it. */
+static int64_t trip_deadline(struct db_batch *batch)
+{
+    if (!batch->write_until_ms && !writes_nothing(batch->first))
+        batch->write_until_ms = clock_monotonic_ms() + (batch->is_bulk ? WRITE_BULK_MAX_MS : WRITE_MAX_MS);
+    bool is_sooner = batch->write_until_ms && batch->write_until_ms < batch->deadline_ms;
+    return is_sooner ? batch->write_until_ms : batch->deadline_ms;
+}
+
+static enum fault take_and_send(struct db_batch *batch, bool want_fresh, bool *is_reused)
+{
+    enum fault fault = FAULT_OK;
+    if (!batch->connection)
+        fault = db_pool_take(batch->pool, batch->deadline_ms, want_fresh, &batch->connection, is_reused);
+    if (fault)
+        return fault;
+    batch->trip.deadline_ms = trip_deadline(batch);
+    return db_trip_make(&batch->trip, batch->connection);
 }
 
 static enum fault make_trip(struct db_batch *batch, const char *before, const char *after)
@@ -130,22 +165,23 @@ static enum fault make_trip(struct db_batch *batch, const char *before, const ch
         .deadline_ms = batch->deadline_ms, .first = batch->first, .before = before, .after = after, .is_clean = true};
     bool is_reused = false;
     enum fault fault = clock_monotonic_ms() < batch->deadline_ms ? FAULT_OK : FAULT_DEADLINE;
-    if (!fault && !batch->connection)
-        fault = db_pool_take(batch->pool, batch->deadline_ms, false, &batch->connection, &is_reused);
     if (!fault)
-        fault = db_trip_make(&batch->trip, batch->connection);
+        fault = take_and_send(batch, false, &is_reused);
     if (fault == FAULT_UNAVAILABLE && is_reused && can_repeat(batch, after)) {
         give_back(batch);
         batch->trip.error = (struct db_error){FAULT_OK, ""};
-        fault = db_pool_take(batch->pool, batch->deadline_ms, true, &batch->connection, &is_reused);
-        if (!fault)
-            fault = db_trip_make(&batch->trip, batch->connection);
+        fault = take_and_send(batch, true, &is_reused);
     }
     db_pool_count(batch->pool, batch->waiting, fault != FAULT_OK);
+    bool is_lost = fault == FAULT_UNAVAILABLE || fault == FAULT_DEADLINE;
+    if (is_lost && batch->trip.is_sent && !batch->trip.is_clean && commits(batch, after))
+        db_pool_doubt(batch->pool);
     for (struct db_result *result = batch->first; result && fault; result = result->next)
         result->state = DB_RESULT_FAILED; /* also when no connection was had */
     batch->first = batch->last = NULL;
     batch->waiting = 0;
+    if (!batch->is_transaction)
+        batch->write_until_ms = 0;
     return fault;
 }
 

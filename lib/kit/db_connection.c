@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/db_cancel.h"
 
 enum { CONNECT_MAX_MS = 5000, PREPARED_FIRST = 32 };
 
@@ -58,6 +59,25 @@ static void ignore_notice(void *unused, const PGresult *notice)
     log_event(LOG_DEBUG, "database notice", LOG_CSTR("notice", PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY)));
 }
 
+/* From PostgreSQL 17 on; in the start-up packet it would keep us out of older ones. Readers too: what a caller's deadline did not
+ * end. */
+static enum fault limit_transactions(PGconn *pg, int64_t deadline_ms)
+{
+    enum fault fault;
+    bool is_set = true;
+    struct db_connection plain = {.pg = pg};
+    PGresult *result;
+    if (PQserverVersion(pg) < 170000)
+        return FAULT_OK;
+    if (!PQsendQuery(pg, "SET transaction_timeout = 60000"))
+        return FAULT_UNAVAILABLE;
+    while (!(fault = db_connection_result(&plain, deadline_ms, &result)) && result) {
+        is_set &= PQresultStatus(result) == PGRES_COMMAND_OK;
+        PQclear(result);
+    }
+    return fault || is_set ? fault : FAULT_UNAVAILABLE;
+}
+
 static enum fault finish_connecting(PGconn *pg, int64_t deadline_ms)
 {
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
@@ -68,7 +88,8 @@ static enum fault finish_connecting(PGconn *pg, int64_t deadline_ms)
         if (state == PGRES_POLLING_FAILED)
             return FAULT_UNAVAILABLE;
     }
-    return PQsetnonblocking(pg, 1) == 0 && PQenterPipelineMode(pg) == 1 ? FAULT_OK : FAULT_UNAVAILABLE;
+    enum fault fault = PQsetnonblocking(pg, 1) == 0 ? limit_transactions(pg, deadline_ms) : FAULT_UNAVAILABLE;
+    return fault || PQenterPipelineMode(pg) == 1 ? fault : FAULT_UNAVAILABLE;
 }
 
 /* When PostgreSQL is away every call fails here: one line a second is enough. */
@@ -121,11 +142,9 @@ void db_connection_close(struct db_connection **connection)
 
 void db_connection_cancel(struct db_connection *connection)
 {
-    char why[256];
     PGcancel *cancel = PQgetCancel(connection->pg);
-    if (cancel && !PQcancel(cancel, why, sizeof why))
-        log_event(LOG_DEBUG, "query not cancelled", LOG_CSTR("error", why));
-    PQfreeCancel(cancel);
+    if (cancel)
+        db_cancel_later(cancel);
 }
 
 bool db_connection_is_quiet(const struct db_connection *connection)

@@ -1,4 +1,5 @@
-/* Migrations: connect, check, lock, compare what was applied with the files, apply the rest, grant. The connection is an ordinary
+/* Migrations: connect, check, lock, compare what was applied with the files, apply the rest, look whether the database was
+ * restored from a dump, grant. The connection is an ordinary
  * blocking one: nothing else waits on this thread, and an index build may take hours. */
 #include "lib/kit/migrate.h"
 
@@ -186,7 +187,8 @@ static enum migrate_result run(struct migrate *migrate, const char *url)
         (result = read_applied(migrate)))
         return result;
     migrate->report->version_after = migrate->report->version_before;
-    if ((result = migrate_exec(migrate, "SET lock_timeout = '3s'", "lock_timeout")) || (result = apply(migrate)))
+    if ((result = migrate_exec(migrate, "SET lock_timeout = '3s'", "lock_timeout")) || (result = apply(migrate)) ||
+        (result = migrate_epoch(migrate)))
         return result;
     /* A newer program has made its own grants, on tables that we do not know. */
     return migrate->report->version_before > migrate->count ? MIGRATE_DONE : migrate_grant(migrate);

@@ -35,6 +35,7 @@ enum migrate_result migrate_ask(struct migrate *migrate, const char *sql, const 
 
 enum migrate_result migrate_read_file(struct migrate *migrate, const char *name, struct slice *out);
 enum migrate_result migrate_read_folder(struct migrate *migrate);
+enum migrate_result migrate_epoch(struct migrate *migrate);
 enum migrate_result migrate_grant(struct migrate *migrate);
 
 #endif

@@ -5,6 +5,11 @@
 -- column: horizon xid8
 SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon;
 
+-- name: mark_bulk
+-- why: for the length of this transaction; supervisor/queries.sql, horizon_holders
+-- column: name text
+SELECT set_config('application_name', current_setting('application_name') || ' bulk', true) AS name;
+
 -- name: token_requester
 -- why: who an access token stands for
 -- param: token_hash bytea

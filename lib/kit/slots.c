@@ -13,6 +13,7 @@
 
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/database_login.h"
 #include "lib/kit/worker_internal.h"
 
 enum { RETRY_MS = 500, STACK_BYTES = 512 * 1024 };
@@ -73,10 +74,16 @@ static bool set_role(struct slots *slots)
 
 static bool connect_once(struct slots *slots)
 {
+    const struct settings *settings = worker_settings(slots->worker);
+    struct arena *arena = arena_create(64 * 1024);
+    const char *url = settings->database_url;
+    if (settings->database_logins)
+        url = arena_cstr(arena, database_login_url(arena, url, slots->worker->facts->db_role));
     const char *keys[] = {"dbname", "application_name", "connect_timeout", "keepalives_idle", "tcp_user_timeout", NULL};
-    const char *values[] = {worker_settings(slots->worker)->database_url, "myelin slots", "5", "5", "5000", NULL};
+    const char *values[] = {url, "myelin slots", "5", "5", "5000", NULL};
     slots->connection = PQconnectdbParams(keys, values, 1);
-    if (PQstatus(slots->connection) == CONNECTION_OK && set_role(slots))
+    arena_destroy(&arena);
+    if (PQstatus(slots->connection) == CONNECTION_OK && (settings->database_logins || set_role(slots)))
         return true;
     lose_connection(slots);
     return false;

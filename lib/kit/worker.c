@@ -13,6 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/database_login.h"
 #include "lib/kit/link.h"
 
 /* One per process. */
@@ -90,6 +91,12 @@ static void on_wake(struct park_entry *entry, void *context)
     lanes_push(worker->lanes, &job->item);
 }
 
+/* Any thread. */
+static void on_doubt(void *context)
+{
+    stream_doubt(context);
+}
+
 static bool has_user_routes(const struct worker *worker)
 {
     for (size_t i = 0; i < route_count; i++) {
@@ -97,6 +104,18 @@ static bool has_user_routes(const struct worker *worker)
             return true;
     }
     return false;
+}
+
+static struct db_pool *open_pool(const struct worker *worker, const struct settings *settings)
+{
+    const char *role = worker->facts->db_role;
+    if (!settings->database_logins)
+        return db_pool_create(settings->database_url, role, (int)settings->database_connections);
+    struct arena *arena = arena_create(64 * 1024);
+    const char *url = arena_cstr(arena, database_login_url(arena, settings->database_url, role));
+    struct db_pool *pool = db_pool_create(url, "", (int)settings->database_connections);
+    arena_destroy(&arena);
+    return pool;
 }
 
 static bool start(struct worker *worker)
@@ -114,11 +133,13 @@ static bool start(struct worker *worker)
     worker->park = park_create(on_wake, worker);
     worker->jobs = jobs_create();
     if (*worker->facts->db_role)
-        worker->db = db_pool_create(settings->database_url, worker->facts->db_role, (int)settings->database_connections);
+        worker->db = open_pool(worker, settings);
     handlers_prepare(worker);
     worker->link = link_create(worker);
     if (!worker->link)
         return false;
+    if (worker->db && worker->facts->publishes)
+        db_pool_on_doubt(worker->db, on_doubt, worker);
     if (worker->db && has_user_routes(worker))
         tokens_start(worker);
     enum fault fault = worker->kind->start ? worker->kind->start(worker) : FAULT_OK;

@@ -264,6 +264,10 @@ SELECT event_nid, sender, event_id, json FROM event WHERE event_nid = ANY($1);
 -- column: txn_id text
 SELECT event_nid, txn_id FROM event_txn WHERE event_nid = ANY($1) AND user_id = $2 AND device_id = $3;
 
+-- name: cluster_epoch
+-- column: epoch bigint
+SELECT epoch FROM cluster;
+
 -- name: timeline_end_at
 -- why: the newest event that a sync token stands behind; history has negative places, so it never is the newest
 -- param: room_nid bigint

@@ -26,7 +26,7 @@ commands = set(re.findall(r'^    \{"([a-z-]+)", "', (root / "supervisor/main.c")
 settings = re.findall(r"^SETTING\(.*?, (\w+), ", (root / "proto/settings.def").read_text(), re.M)
 for path in sorted((root / "ops/runbooks").glob("*.md")):
     text = path.read_text()
-    bad += [f"{path.name}: there is no `myelin {word}`" for word in re.findall(r"[`\n ]myelin ([a-z][a-z-]+)", text) if word not in commands]
+    bad += [f"{path.name}: there is no `myelin {word}`" for word in re.findall(r"(?:`|^ {4})myelin ([a-z][a-z-]+)", text, re.M) if word not in commands]
     bad += [f"{path.name}: {link} is missing" for link in re.findall(r"\]\(([^)#]+)\)", text) if not (path.parent / link).exists()]
     bad += [f"{path.name}: no such metric: {name}" for name in re.findall(r"`(myelin_[a-z_]+)`", text) if name not in known]
     bad += [f"{path.name}: no such setting: {name}" for name in re.findall(r"`((?:database|signing)_[a-z_]+)`", text) if name not in settings]

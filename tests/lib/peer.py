@@ -16,7 +16,10 @@ from nacl.signing import SigningKey
 
 from matrix import quote
 
-CONTENT_KEPT = {"m.room.member": ("membership", "join_authorised_via_users_server"), "m.room.create": None}
+CONTENT_KEPT = {
+    "m.room.member": ("membership", "join_authorised_via_users_server"), "m.room.create": None, "m.room.join_rules": ("join_rule", "allow"),
+    "m.room.history_visibility": ("history_visibility",), "m.room.redaction": ("redacts",),
+    "m.room.power_levels": ("ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default")}
 EVENT_KEPT = ("event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth", "prev_events", "auth_events",
               "origin_server_ts")
 
@@ -56,9 +59,10 @@ class Peer:
             protocol_version = "HTTP/1.1"
 
             def reply(self):
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                data = canonical(peer.answer(self.path))
-                self.send_response(200)
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, answer = peer.respond(self.command, self.path, body)
+                data = answer if isinstance(answer, bytes) else canonical(answer)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -78,6 +82,10 @@ class Peer:
 
     def stop(self):
         self.server.shutdown()
+
+    def respond(self, method, path, body):
+        """Status and answer (an object, or JSON as bytes)."""
+        return 200, self.answer(path)
 
     def answer(self, path):
         if path.startswith("/_matrix/key/v2/server"):

@@ -249,6 +249,53 @@ static void many_threads_share_it(void **state)
 
 /* A listener reads up to the horizon: what a slow writer took a place for and has not committed must stay above it, so that
  * nobody passes it by. */
+/* A minute to go, and yet: a transaction that writes ends after five seconds, and lets go of the horizon. One that reads may go on.
+ */
+static void a_write_has_its_own_limit(void **state)
+{
+    static const struct db_statement write_slowly = {
+        .name = "write_slowly",
+        .sql = "WITH w AS (INSERT INTO stream (id) VALUES ($1) RETURNING 1) SELECT 1::bigint FROM w, pg_sleep(120)",
+        .params = one_bigint,
+        .param_count = 1,
+        .columns = one_bigint,
+        .column_count = 1,
+        .writes = true};
+    struct arena *arena = arena_create(1 << 20);
+    struct db_pool *pool = db_pool_create(pg.url, "", 2);
+    union db_value value;
+    pg_sql(&pg, "CREATE TABLE IF NOT EXISTS stream (id bigint, pos xid8 NOT NULL DEFAULT pg_current_xact_id())");
+    int64_t start_ms = clock_monotonic_ms();
+    assert_int_equal(ask(pool, arena, &write_slowly, (union db_value){.number = -1}, 60000, &value), FAULT_DEADLINE);
+    assert_true(clock_monotonic_ms() < start_ms + 50000);
+    while (*pg_sql(&pg, "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL"))
+        usleep(10000); /* cancelled, not left behind */
+    struct db_batch *transaction = db_transaction(pool, arena, in_ms(60000));
+    db_add(transaction, &sleep_seconds, &(union db_value){.number = 6});
+    assert_int_equal(db_step(transaction), FAULT_OK);
+    db_add(transaction, &write_stream, &(union db_value){.number = -2});
+    assert_int_equal(db_commit(transaction), FAULT_OK);
+    db_pool_destroy(&pool);
+    arena_destroy(&arena);
+}
+
+static void a_bulk_write_says_so(void **state)
+{
+    struct arena *arena = arena_create(1 << 20);
+    struct db_pool *pool = db_pool_create(pg.url, "", 1);
+    union db_value value, name = {.bytes = SLICE("application_name")};
+    struct db_batch *batch = db_batch(pool, arena, in_ms(10000));
+    db_bulk(batch);
+    struct db_result *result = db_add(batch, &setting, &name);
+    assert_int_equal(db_run(batch), FAULT_OK);
+    assert_true(db_next(result, &value));
+    assert_true(slice_eq(value.bytes, SLICE("test_db_failures bulk")));
+    assert_int_equal(ask(pool, arena, &setting, name, 10000, &value), FAULT_OK);
+    assert_true(slice_eq(value.bytes, SLICE("test_db_failures"))); /* with the transaction it was over */
+    db_pool_destroy(&pool);
+    arena_destroy(&arena);
+}
+
 static void a_slow_writer_holds_the_horizon(void **state)
 {
     struct db_pool *pool = db_pool_create(pg.url, "", 4);
@@ -282,6 +329,89 @@ static void a_slow_writer_holds_the_horizon(void **state)
     db_pool_destroy(&pool);
 }
 
+/* ---- PostgreSQL is there and does nothing */
+
+/* The postmaster and all of its children. */
+static void signal_cluster(pid_t postmaster, int signal_)
+{
+    char path[64], children[4096] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)postmaster, (int)postmaster);
+    if (signal_ == SIGSTOP)
+        assert_int_equal(kill(postmaster, signal_), 0); /* no new ones from here on */
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t len = fread(children, 1, sizeof children - 1, file);
+    fclose(file);
+    children[len] = '\0';
+    for (char *at = children, *end; strtol(at, &end, 10) > 0; at = end)
+        kill((pid_t)strtol(at, NULL, 10), signal_);
+    if (signal_ == SIGCONT)
+        assert_int_equal(kill(postmaster, signal_), 0);
+}
+
+struct sleeper {
+    struct db_pool *pool;
+    int64_t late_ms;
+    enum fault fault;
+};
+enum { SLEEPERS = 4, ROUNDS = 3, FROZEN_DEADLINE_MS = 300 };
+
+/* Several calls one after another, as a handler thread makes them. */
+static void *call_while_frozen(void *context)
+{
+    struct sleeper *sleeper = context;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct arena *arena = arena_create(1 << 20);
+        union db_value value;
+        int64_t begun_ms = clock_monotonic_ms();
+        enum fault fault = ask(sleeper->pool, arena, &backend_pid, (union db_value){0}, FROZEN_DEADLINE_MS, &value);
+        arena_destroy(&arena); /* gives the connection back */
+        int64_t late_ms = clock_monotonic_ms() - begun_ms - FROZEN_DEADLINE_MS;
+        if (late_ms > sleeper->late_ms)
+            sleeper->late_ms = late_ms;
+        sleeper->fault = i == 0 ? fault : sleeper->fault;
+    }
+    return NULL;
+}
+
+static void a_frozen_server_holds_nobody_beyond_the_deadline(void **state)
+{
+    struct db_pool *pool = db_pool_create(pg.url, "", SLEEPERS);
+    struct sleeper sleepers[SLEEPERS];
+    pthread_t threads[SLEEPERS];
+    struct arena *arena = arena_create(1 << 20);
+    struct db_batch *holders[SLEEPERS];
+    for (int i = 0; i < SLEEPERS; i++) { /* a connection for each */
+        holders[i] = db_transaction(pool, arena, in_ms(10000));
+        db_add(holders[i], &backend_pid, NULL);
+        assert_int_equal(db_step(holders[i]), FAULT_OK);
+    }
+    for (int i = 0; i < SLEEPERS; i++)
+        assert_int_equal(db_commit(holders[i]), FAULT_OK);
+    char folder[1100], line[64] = "";
+    snprintf(folder, sizeof folder, "%s/postmaster.pid", pg_sql(&pg, "SHOW data_directory"));
+    FILE *file = fopen(folder, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    pid_t postmaster = (pid_t)strtol(line, NULL, 10);
+    signal_cluster(postmaster, SIGSTOP);
+    for (int i = 0; i < SLEEPERS; i++) {
+        sleepers[i] = (struct sleeper){.pool = pool};
+        pthread_create(&threads[i], NULL, call_while_frozen, &sleepers[i]);
+    }
+    for (int i = 0; i < SLEEPERS; i++)
+        pthread_join(threads[i], NULL);
+    signal_cluster(postmaster, SIGCONT);
+    for (int i = 0; i < SLEEPERS; i++) {
+        assert_int_equal(sleepers[i].fault, FAULT_DEADLINE);
+        assert_true(sleepers[i].late_ms < 1000);
+    }
+    assert_true(number(pool, arena, &backend_pid, 0) > 0);
+    arena_destroy(&arena);
+    db_pool_destroy(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,7 +423,10 @@ int main(void)
         cmocka_unit_test(the_session_is_set_up),
         cmocka_unit_test(a_full_pool_waits),
         cmocka_unit_test(many_threads_share_it),
+        cmocka_unit_test(a_write_has_its_own_limit),
+        cmocka_unit_test(a_bulk_write_says_so),
         cmocka_unit_test(a_slow_writer_holds_the_horizon),
+        cmocka_unit_test(a_frozen_server_holds_nobody_beyond_the_deadline),
     };
     pg = pg_start();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,10 @@ static void test_random_histories(void **state)
             }
             assert_int_equal(whole.count, expected);
             struct state_map before = state_chain_read(arena, chain, chain_of(all, parent, chain));
-            struct state_map redone = state_map_apply(arena, before, state_map_diff(arena, before, whole));
+            struct state_map diff = state_map_diff(arena, before, whole), redone = state_map_apply(arena, before, diff);
+            assert_int_equal(state_map_distance(before, whole), diff.count);
+            assert_int_equal(state_maps_equal(before, whole), diff.count == 0);
+            assert_true(state_maps_equal(redone, whole) && state_map_distance(whole, whole) == 0);
             assert_int_equal(redone.count, whole.count);
             assert_memory_equal(redone.pairs, whole.pairs, whole.count * sizeof *whole.pairs);
         }

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <libpq-fe.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -26,6 +27,7 @@ static struct arena *arena;
 static char folder[] = "/tmp/myelin_test.XXXXXX";
 static const char *program;
 static pid_t supervisor;
+static int metrics_port;
 
 /* ---- the scripted worker */
 
@@ -75,6 +77,8 @@ static void up(void)
                                    "test.example",
                                    "--set",
                                    "replicas.rooms=2",
+                                   "--set",
+                                   (char *)(uintptr_t)arena_printf(arena, "metrics_listen=127.0.0.1:%d", metrics_port).at,
                                    NULL};
     snprintf(log, sizeof log, "%s/log", folder);
     fflush(NULL);
@@ -157,6 +161,46 @@ static bool answers_database(void)
     return shell("%s status --data %s/data 2>/dev/null | grep -q 'database answers'", program, folder) == 0;
 }
 
+/* The value of a line of /metrics that starts with `name `; -1: there is none. */
+static long long metric(const char *name)
+{
+    char line[1024];
+    long long value = -1;
+    FILE *pipe = popen(arena_printf(arena, "curl -s http://127.0.0.1:%d/metrics", metrics_port).at, "re");
+    assert_non_null(pipe);
+    while (fgets(line, sizeof line, pipe))
+        if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ' ')
+            value = atoll(line + strlen(name));
+    pclose(pipe);
+    return value;
+}
+
+static void await_metric(const char *name, long long at_least)
+{
+    for (int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS; clock_monotonic_ms() < until_ms; usleep(50000))
+        if (metric(name) >= at_least)
+            return;
+    fail_msg("%s is %lld", name, metric(name));
+}
+
+/* A session of the private PostgreSQL, as a worker of this kind has. */
+static PGconn *session_of(const char *user)
+{
+    const char *url = arena_printf(arena, "host=%s/data/run user=%s dbname=myelin", folder, user).at;
+    PGconn *connection = PQconnectdb(url);
+    if (PQstatus(connection) != CONNECTION_OK)
+        fail_msg("%s", PQerrorMessage(connection));
+    return connection;
+}
+
+static void must_run(PGconn *connection, const char *sql)
+{
+    PGresult *result = PQexec(connection, sql);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(connection));
+    PQclear(result);
+}
+
 /* We are the reaper of all that the killed supervisor leaves: when nobody is left, everything has ended. */
 static void await_everyone_gone(void)
 {
@@ -188,6 +232,52 @@ static void test_first_start(void **state)
     assert_int_equal(shell("grep -qE '^ed25519 a_[a-zA-Z]{4} [A-Za-z0-9+/]{43}$' %s/data/signing.key", folder), 0);
     assert_int_equal(shell("openssl x509 -in %s/data/tls.crt -noout -checkhost test.example | grep -q 'does match'", folder), 0);
     assert_int_equal(shell("test $(%s worker list --data %s/data | grep -c '^rooms') = 2", program, folder), 0);
+}
+
+/* The SQLSTATE that a statement ends with. */
+static const char *failure_of(PGconn *connection, const char *sql)
+{
+    PGresult *result = PQexec(connection, sql);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    state = arena_printf(arena, "%s", state ? state : "").at;
+    PQclear(result);
+    return state;
+}
+
+/* It holds every listener's horizon back (DESIGN §8); one of an operator is only told of, one without a number holds nothing. */
+static void test_transaction_without_end_is_ended(void **state)
+{
+    PGconn *operator_session = session_of("myelin"), *reader = session_of("myelin_sync"), *writer = session_of("myelin_rooms");
+    must_run(operator_session, "SET idle_in_transaction_session_timeout = 0");
+    must_run(reader, "SET idle_in_transaction_session_timeout = 0");
+    must_run(operator_session, "BEGIN; SELECT pg_current_xact_id()");
+    must_run(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM room");
+    await_metric("myelin_horizon_lag_ms", 1000);
+    assert_int_equal(metric("myelin_horizon_offenders_ended_total"), 0);
+    must_run(writer, "BEGIN; INSERT INTO published_room VALUES ('!stuck', 0)");
+    failure_of(writer, "SELECT pg_sleep(600)");
+    assert_non_null(strstr(PQerrorMessage(writer), "terminating connection due to administrator command"));
+    await_metric("myelin_horizon_offenders_ended_total", 1);
+    assert_int_equal(shell("grep -q 'transaction that held the horizon back was ended.*myelin_rooms.*pg_sleep' %s/log", folder), 0);
+    assert_int_equal(shell("grep -q 'holds the horizon of all streams back.*pg_current_xact_id' %s/log", folder), 0);
+    must_run(operator_session, "COMMIT");
+    must_run(reader, "COMMIT");
+    PQfinish(operator_session);
+    PQfinish(reader);
+    PQfinish(writer);
+    assert_true(metric("myelin_table_bytes{table=\"event\"}") > 0);
+    assert_true(metric("myelin_table_rows{table=\"event\"}") >= 0);
+}
+
+/* A kind's role is its login: there is nothing above it to go back to. */
+static void test_worker_cannot_leave_its_role(void **state)
+{
+    PGconn *session = session_of("myelin_rooms");
+    must_run(session, "RESET ROLE; SELECT count(*) FROM account; DELETE FROM published_room WHERE room_id = ''");
+    assert_string_equal(failure_of(session, "DELETE FROM account"), "42501");
+    assert_string_equal(failure_of(session, "SET ROLE myelin"), "42501");
+    assert_string_equal(failure_of(session, "SET SESSION AUTHORIZATION myelin"), "42501");
+    PQfinish(session);
 }
 
 static void test_second_supervisor_is_refused(void **state)
@@ -360,12 +450,24 @@ static bool copy_programs(void)
                  folder) == 0;
 }
 
+static int free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool had = probe >= 0 && bind(probe, (struct sockaddr *)&address, size) == 0 &&
+               getsockname(probe, (struct sockaddr *)&address, &size) == 0;
+    close(probe);
+    return had ? ntohs(address.sin_port) : 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *name = strrchr(argv[0], '/');
     if (strncmp(name ? name + 1 : argv[0], "myelin-", 7) == 0)
         return worker_main();
     arena = arena_create(16 * 1024 * 1024);
+    metrics_port = free_port();
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     if (!copy_programs()) {
         fprintf(stderr, "the program myelin is not built beside this test: build everything first\n");
@@ -373,6 +475,8 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_start),
+        cmocka_unit_test(test_transaction_without_end_is_ended),
+        cmocka_unit_test(test_worker_cannot_leave_its_role),
         cmocka_unit_test(test_second_supervisor_is_refused),
         cmocka_unit_test(test_killed_worker_returns),
         cmocka_unit_test(test_worker_is_replaced),

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "lib/store/cluster_epoch.h"
 #include "workers/sync/token.c"
 
 static struct arena *arena;
@@ -20,23 +21,59 @@ static void expect_round_trip(const char *text)
 
 static void test_round_trips(void **state)
 {
-    static const char *const tokens[] = {
-        "s1", "s100", "s100x120", "s100x120.101.119", "s5_d7", "s5_e9", "s5_p9", "s5x9.6_d7_e8_p9~10.11", "s5~1"};
+    static const char *const tokens[] = {"s1",
+                                         "s100",
+                                         "s100x120",
+                                         "s100x120.101.119",
+                                         "s5_d7",
+                                         "s5_e9",
+                                         "s5_p9",
+                                         "s5x9.6_d7_e8_p9~10.11",
+                                         "s5~1",
+                                         "s5_g2",
+                                         "s5x9.6_d7_e8_p9_g12~10.11"};
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
         expect_round_trip(tokens[i]);
 }
 
 static void test_refused(void **state)
 {
-    static const char *const texts[] = {
-        "",       "s",        "t5",       "5",    "s0",   "s-1", "sx",    "s5x",  "s5x4", "s5.6",     "s5x9.4",
-        "s5x9.9", "s5x9.7.6", "s5x9.6.6", "s5_d", "s5_e", "s5~", "s5~1.", "s5~x", "s5 ",  "s5_e1_d1", "s99999999999999999999",
-        "s5~1~2", "s5_p1_e2"};
+    static const char *const texts[] = {"",         "s",
+                                        "t5",       "5",
+                                        "s0",       "s-1",
+                                        "sx",       "s5x",
+                                        "s5x4",     "s5.6",
+                                        "s5x9.4",   "s5x9.9",
+                                        "s5x9.7.6", "s5x9.6.6",
+                                        "s5_d",     "s5_e",
+                                        "s5~",      "s5~1.",
+                                        "s5~x",     "s5 ",
+                                        "s5_e1_d1", "s99999999999999999999",
+                                        "s5~1~2",   "s5_p1_e2",
+                                        "s5_g",     "s5_g2_p1",
+                                        "s5_g2_g3"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct sync_token token;
         if (sync_token_parse(arena, slice_from_cstr(texts[i]), &token))
             fail_msg("taken: %s", texts[i]);
     }
+}
+
+static void test_epochs(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t epoch;
+    } tokens[] = {{"s5", 1}, {"s5_d7_e8~1", 1}, {"s5_g2", 2}, {"s5x9.6_d7_p9_g31~10.11", 31}};
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        struct sync_token token;
+        assert_true(sync_token_parse(arena, slice_from_cstr(tokens[i].text), &token));
+        assert_int_equal(token.epoch, tokens[i].epoch);
+        assert_int_equal(token_epoch(slice_from_cstr(tokens[i].text)), tokens[i].epoch); /* what other endpoints read */
+    }
+    assert_int_equal(token_epoch(SLICE("t5")), 1);
+    assert_int_equal(token_epoch(SLICE("s5_g")), 1);
+    assert_int_equal(token_epoch(SLICE_ABSENT), 1);
 }
 
 static void test_bounds(void **state)
@@ -106,7 +143,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trips), cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_bounds), cmocka_unit_test(test_snapshots),
-                                       cmocka_unit_test(test_busy_snapshot)};
+                                       cmocka_unit_test(test_epochs),      cmocka_unit_test(test_bounds),
+                                       cmocka_unit_test(test_snapshots),   cmocka_unit_test(test_busy_snapshot)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

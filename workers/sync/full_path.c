@@ -63,6 +63,7 @@ static void drop_acknowledged(struct sync_work *work)
 static enum fault run_once(struct call *call, const struct sync_request *request, struct sync_work *work)
 {
     *work = (struct sync_work){.call = call, .request = request, .since = sync_token_snapshot(call->arena, &request->since)};
+    work->next.epoch = request->epoch;
     work->next.serial = work->next.presence = ephemeral_serial(); /* before looking: what comes between is told twice, not never */
     work->batch = call_transaction(call);
     enum fault fault = read_all(work);

@@ -6,6 +6,7 @@
 
 #include "lib/base/ensure.h"
 #include "lib/base/lru.h"
+#include "lib/store/cluster_epoch.h"
 #include "workers/sync/queries.h"
 
 enum { FILTERS_BYTES = 1 << 20, TIMEOUT_MAX_MS = 10 * 60 * 1000 };
@@ -102,6 +103,16 @@ bool sync_request_read(struct call *call, struct sync_request *out, struct reply
     if (!request.first && !sync_token_parse(call->arena, request.since_text, &request.since)) {
         *answer = call_fail(call, FAULT_INVALID_PARAM, "since is not a token of ours");
         return false;
+    }
+    enum fault fault = cluster_epoch(call, &request.epoch);
+    if (fault) {
+        *answer = call_fail(call, fault, NULL);
+        return false;
+    }
+    if (!request.first && request.since.epoch != request.epoch) { /* of before a restore: the client starts over */
+        request.since = sync_token_none();
+        request.since_text = SLICE_ABSENT;
+        request.first = true;
     }
     if (!call_query_i64(call, "timeout", &request.timeout_ms)) {
         *answer = call_fail(call, FAULT_INVALID_PARAM, "timeout must be a number");

@@ -10,6 +10,7 @@ struct sync_request {
     struct slice user_id, device_id;
     struct slice since_text; /* absent: first sync */
     struct sync_token since; /* sync_token_none() for a first sync */
+    int64_t epoch;           /* of the cluster, and of since */
     bool first;
     bool full_state;
     const char *state_after; /* the name it goes by in the answer; NULL: classic state */

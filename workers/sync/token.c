@@ -1,5 +1,5 @@
-/* Tokens as text: s<xmin>[x<xmax>[.<running>]…][_d<to_device_seq>][_e<serial>][_p<presence>][~<delivered nid>[.<nid>]…]. Other
- * endpoints read the leading digits only (lib/store/timeline_token.c). */
+/* Tokens as text: s<xmin>[x<xmax>[.<running>]…][_d<to_device_seq>][_e<serial>][_p<presence>][_g<epoch>][~<delivered nid>[.<nid>]…].
+ * Other endpoints read the leading digits only (lib/store/timeline_token.c). */
 #include "workers/sync/token.h"
 
 #include "lib/base/strbuf.h"
@@ -57,6 +57,9 @@ bool sync_token_parse(struct arena *arena, struct slice text, struct sync_token 
         return false;
     if (take_mark(&rest, SLICE("_p")) && !take_number(&rest, &token.presence))
         return false;
+    token.epoch = 1;
+    if (take_mark(&rest, SLICE("_g")) && !take_number(&rest, &token.epoch))
+        return false;
     if (take_mark(&rest, SLICE("~")) && !take_numbers(arena, &rest, TOKEN_DELIVERED_MAX, &token.delivered))
         return false;
     if (rest.len)
@@ -89,6 +92,8 @@ struct slice sync_token_format(struct arena *arena, const struct sync_token *tok
         strbuf_printf(&out, "_e%lld", (long long)token->serial);
     if (token->presence)
         strbuf_printf(&out, "_p%lld", (long long)token->presence);
+    if (token->epoch > 1)
+        strbuf_printf(&out, "_g%lld", (long long)token->epoch);
     add_numbers(&out, token->delivered, '~', '.');
     return strbuf_slice(&out);
 }

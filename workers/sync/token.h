@@ -13,6 +13,7 @@ struct sync_token {
     struct i64s delivered; /* events (nids) told all the same: the fast path is ahead of the horizon */
     int64_t to_device_seq; /* messages up to it were told, as far as the snapshot knows them */
     int64_t serial;        /* typing up to it was told: typing.h, "clock of changes" */
+    int64_t epoch;         /* of the cluster: lib/store/cluster_epoch.h */
     int64_t presence;      /* presence up to it was told, on the same clock */
 };
 
