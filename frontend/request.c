@@ -80,7 +80,7 @@ static void read_trace(struct exchange *exchange)
     for (int i = 0; valid && i < 16; i++) {
         int high = hex_digit(parent.at[3 + 2 * i]), low = hex_digit(parent.at[4 + 2 * i]);
         valid = high >= 0 && low >= 0;
-        exchange->trace[i] = (unsigned char)(high << 4 | low);
+        exchange->trace[i] = valid ? (unsigned char)(high << 4 | low) : 0;
         any |= exchange->trace[i];
     }
     if (valid && any)

@@ -113,6 +113,9 @@ class Postgres:
         if self.account:
             os.chown(self.folder, self.account["user"], self.account["group"])
         self.run("initdb", "-D", self.data, "-U", "synapse", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen([os.path.join(self.bin, "postgres"), "-D", self.data, "-k", self.folder, "-c", "listen_addresses="],
                                         stdout=self.log, stderr=self.log, cwd=self.folder, start_new_session=True, **self.account)
         deadline = time.monotonic() + 30

@@ -128,6 +128,12 @@ class Requests(unittest.TestCase):
         self.assertEqual(seen["caller_rank"], 0)
         self.assertTrue(59000 < seen["timeout_ms"] <= 60000)
 
+    def test_a_trace_context_that_is_none_gets_a_number_of_ours(self):
+        for trace in ("xy7651916cd43dd8448eb211c80319c0", "0af7651916cd43dd8448eb211c80319z", "0" * 32):
+            with self.rig.connect() as http:
+                seen = http.request("GET", "/_matrix/client/v3/login", [f"traceparent: 00-{trace}-b7ad6b7169203331-01"]).json
+            self.assertNotIn(seen["trace"], (trace, "0" * 32))
+
     def test_makes_trace_ids(self):
         first, second = self.rig.get(VERSIONS).json["trace"], self.rig.get(VERSIONS).json["trace"]
         self.assertNotEqual(first, second)

@@ -159,7 +159,7 @@ static struct reply list_rooms(struct call *call, const struct search *search)
     json_end_array(&w);
     json_put_i64(&w, "total_room_count_estimate", total);
     if (search->offset + shown < total && shown)
-        json_put_string(&w, "next_batch", arena_printf(call->arena, "o%lld", (long long)(search->offset + shown)));
+        json_put_string(&w, "next_batch", arena_printf(call->arena, "o%lld", (long long)search->offset + shown));
     if (search->offset > 0)
         json_put_string(
             &w, "prev_batch",
