@@ -342,6 +342,7 @@ CREATE TABLE server_key (
     answer          bytea NOT NULL,         -- the server's signed answer, for vouching as a notary
     PRIMARY KEY (server_name, key_id)
 );
+CREATE INDEX server_key_fetched ON server_key (fetched_ts);
 
 -- ---------------------------------------------------------------- sender
 CREATE TABLE sender_slot (                  -- 64 rows at most: how far each slot has handed local events to its destinations

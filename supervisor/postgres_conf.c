@@ -52,7 +52,7 @@ int postgres_connections(const struct settings *settings)
     int64_t sum = 10; /* reserve, supervisor, tool, psql */
     for (int kind = 0; kind < SERVICE_COUNT; kind++)
         if (service_facts((enum service)kind)->db_role[0]) /* + 2: slots, and one at hand-over */
-            sum += settings->replicas_of[kind] * (settings->database_connections + 2);
+            sum += (int64_t)settings->replicas_of[kind] * (settings_connections(settings, (enum service)kind) + 2);
     return sum > 5000 ? 5000 : (int)sum;
 }
 

@@ -96,5 +96,5 @@ ORDER BY h.age_ms DESC NULLS LAST;
 -- column: bytes bigint
 SELECT c.relname::text AS table_name, greatest(c.reltuples, 0)::bigint AS row_count, pg_total_relation_size(c.oid) AS bytes
 FROM pg_class c
-WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
+WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind = 'r'
 ORDER BY c.relname;

@@ -21,8 +21,8 @@ struct position_column {
     const char *table, *column; /* quoted */
 };
 
-static const char home_sql[] =
-    "SELECT (pg_control_system()).system_identifier::text || '/' || (current_schema() || '.cluster')::regclass::oid::text";
+static const char home_sql[] = "SELECT (pg_control_system()).system_identifier::text || '/' || (quote_ident(current_schema()) || "
+                               "'.cluster')::regclass::oid::text";
 
 /* ---- what has positions */
 
@@ -32,7 +32,8 @@ static enum migrate_result read_columns(struct migrate *migrate, struct position
     const char *list;
     const char *sql =
         "SELECT string_agg(quote_ident(c.relname) || '.' || quote_ident(a.attname), ' ' ORDER BY c.relname, a.attname) "
-        "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = current_schema()::regnamespace "
+        "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = "
+        "quote_ident(current_schema())::regnamespace "
         "AND c.relkind = 'r' AND a.atttypid = 'xid8'::regtype AND NOT a.attisdropped";
     if ((result = migrate_ask(migrate, sql, &list)))
         return result;
@@ -152,7 +153,8 @@ enum migrate_result migrate_epoch(struct migrate *migrate)
 {
     enum migrate_result result;
     const char *place, *home, *here;
-    if ((result = migrate_ask(migrate, "SELECT coalesce(to_regclass(current_schema() || '.cluster')::text, '')", &place)) ||
+    if ((result =
+             migrate_ask(migrate, "SELECT coalesce(to_regclass(quote_ident(current_schema()) || '.cluster')::text, '')", &place)) ||
         !*place)
         return result;
     if ((result = migrate_ask(migrate, home_sql, &here)) || (result = migrate_ask(migrate, "SELECT home FROM cluster", &home)))

@@ -61,7 +61,10 @@ static enum migrate_result grant_line(struct migrate *migrate, struct strbuf *sq
         return MIGRATE_DONE;
     if (!slice_cut(line, ' ', &table, &kind))
         return migrate_fail(migrate, MIGRATE_BAD_FILES, "%s/OWNERS:%d: wants: table kind", migrate->folder, number);
-    const char *table_name = arena_cstr(migrate->arena, table), *kind_name = arena_cstr(migrate->arena, slice_trim(kind)), *found;
+    struct slice life; /* the third column is for people and tests/check/queries */
+    kind = slice_trim(kind);
+    slice_cut(kind, ' ', &kind, &life);
+    const char *table_name = arena_cstr(migrate->arena, table), *kind_name = arena_cstr(migrate->arena, kind), *found;
     if (table.len != strspn(table_name, "abcdefghijklmnopqrstuvwxyz0123456789_"))
         return migrate_fail(migrate, MIGRATE_BAD_FILES, "%s/OWNERS:%d: bad name %s", migrate->folder, number, table_name);
     const char *ask = arena_printf(migrate->arena, "SELECT relkind FROM pg_class WHERE oid = to_regclass('%s')", table_name).at;

@@ -35,6 +35,7 @@ const struct settings setting_defaults = {
 };
 
 enum { SETTINGS_FILE_MAX = 1024 * 1024, REPLICAS_MAX = 256, THREADS_MAX = 1024 };
+enum { THREADS_PER_CORE = 3, THREADS_BY_CORES_MAX = 48 };
 
 /* Where a value comes from, for errors and for the folder that relative paths are meant in. */
 struct origin {
@@ -264,13 +265,27 @@ bool settings_load_text(struct arena *arena, struct slice text, const char *file
     return true;
 }
 
+int settings_threads(enum service kind)
+{
+    const struct service_facts *facts = service_facts(kind);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN), by_cores = *facts->db_role ? THREADS_PER_CORE * cores : 0;
+    if (by_cores > THREADS_BY_CORES_MAX)
+        by_cores = THREADS_BY_CORES_MAX;
+    return by_cores > facts->threads ? (int)by_cores : facts->threads;
+}
+
+int settings_connections(const struct settings *settings, enum service kind)
+{
+    return settings->database_connections ? (int)settings->database_connections : settings->threads_of[kind] + 2;
+}
+
 bool settings_load(struct arena *arena, const char *yaml_file, const char *const *overrides, size_t override_count,
                    struct settings *out, const char **error)
 {
     struct settings made = setting_defaults;
     for (int kind = 0; kind < SERVICE_COUNT; kind++) {
         made.replicas_of[kind] = 1;
-        made.threads_of[kind] = service_facts((enum service)kind)->threads;
+        made.threads_of[kind] = settings_threads((enum service)kind);
     }
     struct slice text;
     if (yaml_file && (!file_read(arena, yaml_file, &text, error) || !settings_load_text(arena, text, yaml_file, &made, error)))

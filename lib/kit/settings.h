@@ -28,6 +28,10 @@ struct settings {
  * arena. */
 bool settings_load(struct arena *arena, const char *yaml_file, const char *const *overrides, size_t override_count,
                    struct settings *out, const char **error);
+/* Handler threads when nobody says: the table's number, or three for each of the machine's cores where they wait for PostgreSQL. */
+int settings_threads(enum service kind);
+/* Connections of one process at most: what database_connections says, or one per handler thread and two for what runs beside. */
+int settings_connections(const struct settings *settings, enum service kind);
 /* All keys with their documentation, Markdown. */
 struct slice settings_document(struct arena *arena);
 /* As key=value lines, to hand a supervisor's settings to its children: parsed by settings_load as overrides. */

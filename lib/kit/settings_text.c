@@ -149,7 +149,8 @@ struct slice settings_document(struct arena *arena)
     strbuf_add_cstr(&out,
                     "\n## Processes\n\n"
                     "`replicas.<kind>` is how many processes of a kind run here (0: none), `threads.<kind>` how many calls each\n"
-                    "works on at once.\n\n| kind | replicas | threads |\n| --- | --- | --- |\n");
+                    "works on at once; kinds that use the database have at least three per core, up to 48, unless told "
+                    "otherwise.\n\n| kind | replicas | threads |\n| --- | --- | --- |\n");
     for (int kind = 0; kind < SERVICE_COUNT; kind++) {
         const struct service_facts *facts = service_facts((enum service)kind);
         strbuf_printf(&out, "| `%s` | 1 | %d |\n", facts->name, facts->threads);

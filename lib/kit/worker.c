@@ -122,10 +122,10 @@ static struct db_pool *open_pool(const struct worker *worker, const struct setti
 {
     const char *role = worker->facts->db_role;
     if (!settings->database_logins)
-        return db_pool_create(settings->database_url, role, (int)settings->database_connections);
+        return db_pool_create(settings->database_url, role, settings_connections(settings, worker->kind->service));
     struct arena *arena = arena_create(64 * 1024);
     const char *url = arena_cstr(arena, database_login_url(arena, settings->database_url, role));
-    struct db_pool *pool = db_pool_create(url, "", (int)settings->database_connections);
+    struct db_pool *pool = db_pool_create(url, "", settings_connections(settings, worker->kind->service));
     arena_destroy(&arena);
     return pool;
 }

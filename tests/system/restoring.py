@@ -110,6 +110,14 @@ def run(checks, house, other):
         poll("distributed positions that move", lambda: cluster.sql(
             f"SELECT bool_and(distributed_pos > (SELECT pos FROM event WHERE event_id = '{sent}')) FROM sender_slot") == "t")
 
+    def a_worker_that_hangs():
+        """Workers switch roles here, so that the supervisor knows them by name."""
+        done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", cluster.url, "-c", "SET ROLE myelin_rooms", "-c", "BEGIN", "-c",
+                               "INSERT INTO published_room VALUES ('!stuck', 0)", "-c", "SELECT pg_sleep(600)"], capture_output=True, text=True,
+                              env={**os.environ, "PGAPPNAME": "myelin-rooms"}, timeout=120)
+        expect("terminating connection due to administrator command" in done.stderr, f"got {done.stderr}")
+        expect(cluster.sql("SELECT count(*) FROM published_room WHERE room_id = '!stuck'") == "0", "it was committed")
+
     try:
         checks.step("a server with history, tokens, keys and debts", before)
         checks.step("a dump restored into another cluster", dump_and_restore, needs=["a server with history, tokens, keys and debts"])
@@ -119,6 +127,7 @@ def run(checks, house, other):
         checks.step("a new event comes in the next sync", incremental, needs=after + ["an old sync token starts over"])
         checks.step("no old one-time key is handed out", one_time_keys, needs=after)
         checks.step("what was owed, and what is new, is sent", to_others, needs=after)
+        checks.step("a worker that hangs in a transaction is ended", a_worker_that_hangs, needs=after)
     finally:
         house.stop()
         cluster.stop()

@@ -110,7 +110,12 @@ static void test_values(void **state)
     assert_true(s.replicas_given[SERVICE_push]);
     assert_false(s.replicas_given[SERVICE_rooms]);
     assert_int_equal(s.threads_of[SERVICE_sync], 9);
-    assert_int_equal(s.threads_of[SERVICE_federation], service_facts(SERVICE_federation)->threads);
+    assert_int_equal(s.threads_of[SERVICE_federation], settings_threads(SERVICE_federation));
+    assert_true(settings_threads(SERVICE_federation) >= service_facts(SERVICE_federation)->threads);
+    assert_int_equal(settings_threads(SERVICE_signing), service_facts(SERVICE_signing)->threads); /* waits for nobody */
+    assert_int_equal(settings_connections(&s, SERVICE_sync), 11);
+    s.database_connections = 3;
+    assert_int_equal(settings_connections(&s, SERVICE_sync), 3);
     assert_int_equal(s.max_upload_size, 5 * 1024 * 1024);
     assert_int_equal(s.body_timeout, 3000);
     assert_int_equal(s.request_timeout, 1500);

@@ -19,7 +19,7 @@ def quote(text):
 class System:
     """`myelin up` from a build folder, with two replicas of what sync hears and is."""
 
-    def __init__(self, build, source):
+    def __init__(self, build, source, more=()):
         self.folder = tempfile.mkdtemp(prefix="myelin-sync-", dir="/tmp")
         os.chmod(self.folder, 0o755)
         with socket.socket() as a, socket.socket() as b:
@@ -27,7 +27,7 @@ class System:
             b.bind(("127.0.0.1", 0))
             self.port, federation = a.getsockname()[1], b.getsockname()[1]
         settings = ["open_registration=true", "rate_limits=false", "password_cost=cheap", "replicas.sync=2", "replicas.events=2",
-                    "replicas.media=0", "replicas.push=0", "replicas.janitor=0"]
+                    "replicas.media=0", "replicas.push=0", "replicas.janitor=0", *more]
         self.log = open(self.folder + "/log", "w")
         self.process = subprocess.Popen(
             [build + "/myelin", "up", "--data", self.folder + "/data", "--schema", source + "/schema", "--server-name", "sync.test", "--client-listen",

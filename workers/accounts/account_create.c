@@ -6,6 +6,7 @@
 #include "workers/accounts/password.h"
 #include "workers/accounts/profile_fields.h"
 #include "workers/accounts/push_defaults.h"
+#include "workers/accounts/expiry.h"
 #include "workers/accounts/queries.h"
 #include "workers/accounts/user_name.h"
 
@@ -13,7 +14,8 @@ void account_add(struct call *call, struct db_batch *batch, const struct new_acc
 {
     struct slice hash = slice_is_absent(account->password) ? SLICE_ABSENT : password_hash(call->arena, account->password);
     q_account_insert(batch, account->user_id, hash, clock_wall_ms(), account->is_admin, account->is_guest);
-    q_account_data_set(batch, account->user_id, SLICE(""), SLICE("m.push_rules"), push_defaults(call->arena, account->user_id));
+    q_account_data_set(batch, account->user_id, SLICE(""), SLICE("m.push_rules"), push_defaults(call->arena, account->user_id),
+                       ACCOUNT_DATA_MAX);
     if (slice_is_absent(account->displayname) || account->displayname.len == 0)
         return;
     struct json_writer w = json_writer_in(call->arena);

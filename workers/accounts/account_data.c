@@ -2,6 +2,7 @@
 #include "lib/matrix/ids.h"
 #include "proto/dispatch.h"
 #include "workers/accounts/changes.h"
+#include "workers/accounts/expiry.h"
 #include "workers/accounts/push_defaults.h"
 #include "workers/accounts/queries.h"
 #include "workers/accounts/refuse.h"
@@ -53,11 +54,14 @@ static enum fault store(struct call *call, struct slice user_id, struct slice ro
 {
     struct account_data_set_row row;
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_account_data_set(batch, user_id, room_id, type, content);
+    struct db_result *result = q_account_data_set(batch, user_id, room_id, type, content, ACCOUNT_DATA_MAX);
     enum fault fault = db_run(batch);
-    if (!fault && account_data_set_next(result, &row))
-        change_publish(call, STREAM_account_data, user_id, row.pos);
-    return fault;
+    if (fault)
+        return fault;
+    if (!account_data_set_next(result, &row))
+        return FAULT_TOO_LARGE;
+    change_publish(call, STREAM_account_data, user_id, row.pos);
+    return FAULT_OK;
 }
 
 static struct reply write_data(struct call *call)
@@ -69,6 +73,8 @@ static struct reply write_data(struct call *call)
     if (slice_eq(type, SLICE("m.fully_read")) || slice_eq(type, SLICE("m.push_rules")))
         return refuse(call, 405, "M_BAD_JSON", "This type has an endpoint of its own");
     enum fault fault = store(call, call->requester.user_id, room_id, type, call->json->count ? call->json->span : SLICE("{}"));
+    if (fault == FAULT_TOO_LARGE)
+        return call_failf(call, fault, "You have %d entries of account data, no more fit", ACCOUNT_DATA_MAX);
     return fault ? call_fail(call, fault, NULL) : reply_empty();
 }
 

@@ -2,6 +2,7 @@
 #include "lib/base/json.h"
 #include "proto/dispatch.h"
 #include "workers/accounts/changes.h"
+#include "workers/accounts/expiry.h"
 #include "workers/accounts/queries.h"
 
 enum fault answer_account_data_set(struct call *call, const struct account_data_set_request *request,
@@ -13,9 +14,13 @@ enum fault answer_account_data_set(struct call *call, const struct account_data_
     if (!json_is(json_parse(call->arena, request->content, JSON_LAX, NULL), JSON_OBJECT))
         return FAULT_BAD_JSON;
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_account_data_set(batch, request->user_id, room_id, request->type, request->content);
+    struct db_result *result =
+        q_account_data_set(batch, request->user_id, room_id, request->type, request->content, ACCOUNT_DATA_MAX);
     enum fault fault = db_run(batch);
-    if (!fault && account_data_set_next(result, &row))
-        change_publish(call, STREAM_account_data, request->user_id, row.pos);
-    return fault;
+    if (fault)
+        return fault;
+    if (!account_data_set_next(result, &row))
+        return FAULT_TOO_LARGE;
+    change_publish(call, STREAM_account_data, request->user_id, row.pos);
+    return FAULT_OK;
 }

@@ -2,6 +2,7 @@
  * same again changes nothing; another key under a known one-time key id is refused. */
 #include "proto/dispatch.h"
 #include "workers/accounts/device_lists.h"
+#include "workers/accounts/expiry.h"
 #include "workers/accounts/key_merge.h"
 #include "workers/accounts/queries.h"
 
@@ -113,10 +114,13 @@ static enum fault store(struct call *call, struct upload *upload)
     struct changes changes = changes_in(call);
     struct device_key_find_row old;
     struct db_batch *transaction = call_transaction(call);
+    struct db_result *held = q_device_hold(transaction, user_id, device_id);
     struct db_result *known = q_one_time_keys_known(transaction, user_id, device_id, COLUMN(upload->one_time, algorithms),
                                                     COLUMN(upload->one_time, key_ids));
     struct db_result *stored = q_device_key_find(transaction, user_id, device_id);
     enum fault fault = db_step(transaction);
+    if (!fault && !db_affected(held))
+        fault = FAULT_UNKNOWN_TOKEN; /* it was deleted just now, and its token with it */
     if (!fault && (fault = check_known(known, upload->one_time)))
         db_rollback(transaction);
     if (fault)
@@ -129,9 +133,11 @@ static enum fault store(struct call *call, struct upload *upload)
         if ((fault = device_list_bump(transaction, user_id, (struct slices){&device_id, 1}, &changes)))
             return fault;
     }
-    if (upload->one_time->count)
+    if (upload->one_time->count) {
         q_one_time_keys_insert(transaction, user_id, device_id, COLUMN(upload->one_time, algorithms),
                                COLUMN(upload->one_time, key_ids), COLUMN(upload->one_time, keys));
+        q_one_time_keys_trim(transaction, user_id, device_id, ONE_TIME_KEYS_KEPT);
+    }
     for (size_t i = 0; i < upload->fallback->count; i++)
         q_fallback_key_set(transaction, user_id, device_id, upload->fallback->algorithms[i], upload->fallback->key_ids[i],
                            upload->fallback->keys[i]);

@@ -49,7 +49,11 @@ struct reply login_user(struct call *call)
     enum fault fault = credentials_check(call, typed, password->text, &session.user_id);
     if (fault == FAULT_FORBIDDEN)
         return call_fail(call, fault, "Invalid username or password");
-    if (fault || (fault = session_open(call, &session)))
+    if (!fault)
+        fault = session_open(call, &session);
+    if (fault == FAULT_LIMIT_EXCEEDED)
+        return refuse(call, 403, "M_FORBIDDEN", "This account has too many devices: delete some of them first");
+    if (fault)
         return call_fail(call, fault, NULL);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);

@@ -1,6 +1,6 @@
 /* myelin-accounts: users, their sessions, devices, keys, profiles and account data (DESIGN §2). */
 #define MYELIN_DISPATCH
-#include "lib/kit/worker.h"
+#include "lib/kit/sweep.h"
 #include "proto/dispatch.h"
 #include "workers/accounts/guests.h"
 #include "workers/accounts/introduce.h"
@@ -12,7 +12,7 @@ static enum fault start(struct worker *worker)
     passwords_start(strcmp(worker_settings(worker)->password_cost, "cheap") == 0);
     introductions_start(worker);
     guests_start(worker);
-    sweep_start(worker);
+    accounts_sweeps_start(worker);
     return FAULT_OK;
 }
 
@@ -21,7 +21,7 @@ static const struct worker_kind kind = {
     .routes = dispatch_routes,
     .messages = dispatch_messages,
     .start = start,
-    .stop = sweep_stop,
+    .stop = sweeps_stop,
 };
 
 int main(int argc, char **argv)

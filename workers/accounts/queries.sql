@@ -65,7 +65,9 @@ DELETE FROM registration_nonce WHERE nonce = $1 AND created_ts >= $2 RETURNING c
 
 -- name: nonce_expire
 -- param: before bigint
-DELETE FROM registration_nonce WHERE created_ts < $1;
+-- param: row_limit bigint
+DELETE FROM registration_nonce t USING (
+    SELECT nonce FROM registration_nonce WHERE created_ts < $1 ORDER BY created_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o WHERE t.nonce = o.nonce;
 
 -- ================================================================ user-interactive authentication
 
@@ -92,20 +94,25 @@ UPDATE ui_auth_session SET stages = $2, request = $3 WHERE session_id = $1;
 
 -- name: ui_session_expire
 -- param: before bigint
-DELETE FROM ui_auth_session WHERE created_ts < $1;
+-- param: row_limit bigint
+DELETE FROM ui_auth_session t USING (
+    SELECT session_id FROM ui_auth_session WHERE created_ts < $1 ORDER BY created_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o
+WHERE t.session_id = o.session_id;
 
 -- ================================================================ sessions and devices
 
 -- name: device_open
--- why: the name is for a new device only; what is known keeps its own
+-- why: the name is for a new device only; what is known keeps its own; no row: the user has too many
 -- param: user_id text
 -- param: device_id text
 -- param: display_name text
 -- param: now bigint
 -- param: address text
 -- param: user_agent text
+-- param: most bigint
 INSERT INTO device (user_id, device_id, display_name, created_ts, last_seen_ts, last_seen_ip, user_agent)
-VALUES ($1, $2, $3, $4, $4, coalesce($5, ''), coalesce($6, ''))
+SELECT $1, $2, $3, $4, $4, coalesce($5, ''), coalesce($6, '')
+WHERE (SELECT count(*) FROM device WHERE user_id = $1 AND device_id <> $2) < $7
 ON CONFLICT (user_id, device_id) DO UPDATE SET last_seen_ts = excluded.last_seen_ts, last_seen_ip = excluded.last_seen_ip,
     user_agent = excluded.user_agent;
 
@@ -145,19 +152,22 @@ DELETE FROM access_token WHERE token_hash = $1 RETURNING token_hash, pg_current_
 DELETE FROM refresh_token WHERE user_id = $1 AND device_id = ANY($2);
 
 -- name: token_insert
+-- why: with its device or not at all
 -- param: token_hash bytea
 -- param: user_id text
 -- param: device_id text
 -- param: expires_ts bigint
 -- param: created_ts bigint
-INSERT INTO access_token (token_hash, user_id, device_id, expires_ts, created_ts) VALUES ($1, $2, $3, $4, $5);
+INSERT INTO access_token (token_hash, user_id, device_id, expires_ts, created_ts)
+SELECT $1, user_id, device_id, $4, $5 FROM device WHERE user_id = $2 AND device_id = $3 FOR KEY SHARE;
 
 -- name: refresh_token_insert
 -- param: token_hash bytea
 -- param: user_id text
 -- param: device_id text
 -- param: created_ts bigint
-INSERT INTO refresh_token (token_hash, user_id, device_id, created_ts) VALUES ($1, $2, $3, $4);
+INSERT INTO refresh_token (token_hash, user_id, device_id, created_ts)
+SELECT $1, user_id, device_id, $4 FROM device WHERE user_id = $2 AND device_id = $3 FOR KEY SHARE;
 
 -- name: refresh_token_take
 -- why: locked, so that two uses of one token follow each other
@@ -395,6 +405,21 @@ SELECT $1, $2, a, i, k FROM unnest($3::text[], $4::text[], $5::bytea[]) AS t(a, 
 SELECT o.algorithm, o.key_id, o.key FROM unnest($3::text[], $4::text[]) AS t(a, i)
 JOIN one_time_key o ON o.user_id = $1 AND o.device_id = $2 AND o.algorithm = t.a AND o.key_id = t.i;
 
+-- name: device_hold
+-- why: it cannot be deleted before the end of this transaction, and what belongs to it be left behind
+-- param: user_id text
+-- param: device_id text
+-- column: device_id text
+SELECT device_id FROM device WHERE user_id = $1 AND device_id = $2 FOR KEY SHARE;
+
+-- name: one_time_keys_trim
+-- why: the oldest go
+-- param: user_id text
+-- param: device_id text
+-- param: most bigint
+DELETE FROM one_time_key WHERE user_id = $1 AND device_id = $2 AND added <= (
+    SELECT added FROM one_time_key WHERE user_id = $1 AND device_id = $2 ORDER BY added DESC OFFSET $3 LIMIT 1);
+
 -- name: one_time_key_counts
 -- param: user_id text
 -- param: device_id text
@@ -521,7 +546,7 @@ WHERE m.user_id = $1 AND o.user_id <> $1
 SELECT EXISTS (SELECT 1 FROM to_device_seen WHERE sender = $1 AND txn_id = $2);
 
 -- name: to_device_deliver
--- why: once per transaction; device "*" stands for all of the user's; unknown ones get nothing
+-- why: once per transaction; device "*" stands for all of the user's; unknown ones get nothing, nor does one that is being deleted
 -- param: sender text
 -- param: txn_id text
 -- param: now bigint
@@ -535,11 +560,15 @@ INSERT INTO to_device (user_id, device_id, event)
 SELECT d.user_id, d.device_id, w.e FROM unnest($4::text[], $5::text[], $6::bytea[]) AS w(u, i, e)
 JOIN device d ON d.user_id = w.u AND (w.i = '*' OR d.device_id = w.i)
 WHERE EXISTS (SELECT 1 FROM fresh)
+FOR KEY SHARE OF d
 RETURNING user_id, pos;
 
 -- name: to_device_seen_expire
 -- param: before bigint
-DELETE FROM to_device_seen WHERE seen_ts < $1;
+-- param: row_limit bigint
+DELETE FROM to_device_seen t USING (
+    SELECT sender, txn_id FROM to_device_seen WHERE seen_ts < $1 ORDER BY seen_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o
+WHERE t.sender = o.sender AND t.txn_id = o.txn_id;
 
 -- ================================================================ account data and filters
 
@@ -557,12 +586,16 @@ SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = 
 SELECT pg_advisory_xact_lock(hashtextextended($1, 7)) IS NOT NULL;
 
 -- name: account_data_set
+-- why: no row: the user has too many
 -- param: user_id text
 -- param: room_id text
 -- param: type text
 -- param: content bytea
+-- param: most bigint
 -- column: pos xid8
-INSERT INTO account_data (user_id, room_id, type, content) VALUES ($1, $2, $3, $4)
+INSERT INTO account_data (user_id, room_id, type, content) SELECT $1, $2, $3, $4
+WHERE EXISTS (SELECT 1 FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3)
+   OR (SELECT count(*) FROM (SELECT 1 FROM account_data WHERE user_id = $1 LIMIT $5) c) < $5
 ON CONFLICT (user_id, room_id, type) DO UPDATE SET content = excluded.content, pos = excluded.pos RETURNING pos;
 
 -- name: filter_put
@@ -656,3 +689,21 @@ WHERE ($1::text IS NULL OR r.room_id = $1) AND NOT EXISTS (
     SELECT 1 FROM current_state s JOIN event e ON e.event_nid = s.event_nid
     WHERE s.room_nid = m.room_nid AND s.type = 'm.room.guest_access' AND s.state_key = '' AND position('"guest_access":"can_join"'::bytea IN e.json) > 0)
 LIMIT 100;
+
+-- name: device_lists_forget
+-- why: one page of the table; keys of remote users who share no room with ours; last is empty at the end
+-- param: after_user text
+-- param: own_server text
+-- param: row_limit bigint
+-- column: last text
+-- column: removed bigint
+WITH page AS MATERIALIZED (SELECT user_id FROM device_list WHERE user_id > $1 ORDER BY user_id LIMIT $3),
+alone AS MATERIALIZED (
+    SELECT p.user_id FROM page p
+    WHERE right(p.user_id, length($2) + 1) <> ':' || $2
+      AND NOT EXISTS (SELECT 1 FROM membership r WHERE r.user_id = p.user_id AND r.membership = 'join'
+                      AND EXISTS (SELECT 1 FROM membership l WHERE l.room_nid = r.room_nid AND l.server = $2 AND l.membership = 'join'))),
+lists AS (DELETE FROM device_list d USING alone a WHERE d.user_id = a.user_id RETURNING 1),
+keys AS (DELETE FROM device_key k USING alone a WHERE k.user_id = a.user_id RETURNING 1),
+cross_keys AS (DELETE FROM cross_signing_key k USING alone a WHERE k.user_id = a.user_id RETURNING 1)
+SELECT coalesce((SELECT user_id FROM page ORDER BY user_id DESC LIMIT 1), '') AS last, (SELECT count(*) FROM lists) AS removed;

@@ -3,6 +3,7 @@
 
 #include "lib/base/base64.h"
 #include "lib/base/clock.h"
+#include "workers/accounts/expiry.h"
 #include "workers/accounts/queries.h"
 #include "workers/accounts/random_names.h"
 
@@ -46,8 +47,9 @@ void session_add(struct call *call, struct db_batch *batch, struct session *sess
         session->device_id = random_device_id(call->arena);
     struct slices device = {&session->device_id, 1};
     session->access_token = random_token(call->arena, "mya_");
-    q_device_open(batch, session->user_id, session->device_id, session->display_name, now,
-                  plain(call->http->remote_address, ADDRESS_BYTES_MAX), plain(call->http->user_agent, AGENT_BYTES_MAX));
+    session->opened = q_device_open(batch, session->user_id, session->device_id, session->display_name, now,
+                                    plain(call->http->remote_address, ADDRESS_BYTES_MAX),
+                                    plain(call->http->user_agent, AGENT_BYTES_MAX), DEVICES_MAX);
     session->dropped = q_tokens_drop(batch, session->user_id, device);
     q_refresh_tokens_drop(batch, session->user_id, device);
     q_token_insert(batch, token_hash(call->arena, session->access_token), session->user_id, session->device_id,
@@ -70,9 +72,12 @@ enum fault session_open(struct call *call, struct session *session)
     struct db_batch *batch = call_batch(call);
     session_add(call, batch, session);
     enum fault fault = db_run(batch);
-    if (!fault)
-        session_opened(call, session);
-    return fault;
+    if (fault)
+        return fault;
+    if (!db_affected(session->opened))
+        return FAULT_LIMIT_EXCEEDED;
+    session_opened(call, session);
+    return FAULT_OK;
 }
 
 void session_write(struct json_writer *w, const struct session *session)

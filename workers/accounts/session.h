@@ -11,7 +11,7 @@ struct session {
     struct slice user_id, device_id, display_name /* of a new device; absent if none */;
     bool is_refreshable;
     struct slice access_token, refresh_token; /* made by session_add */
-    struct db_result *dropped;
+    struct db_result *opened, *dropped;
 };
 
 /* device_id, initial_device_display_name, refresh_token of the body. False: *answer. */

@@ -1,35 +1,62 @@
-/* Tidying; see sweep.h. Every replica sweeps, at its own time: all of it may be done twice. */
+/* Tidying; see sweep.h. */
 #include "workers/accounts/sweep.h"
 
-#include <pthread.h>
-#include <sodium.h>
-#include <time.h>
-
 #include "lib/base/clock.h"
-#include "lib/base/ensure.h"
+#include "lib/kit/sweep.h"
 #include "workers/accounts/device_lists.h"
 #include "workers/accounts/expiry.h"
 #include "workers/accounts/guests.h"
 #include "workers/accounts/queries.h"
 
-enum { ROUND_MS = 20000, ROUND_SPREAD_MS = 20000, PENDING_MS = 10000, SWEEP_TIMEOUT_MS = 30000 };
+enum { PENDING_MS = 10000 };
 
-static pthread_t thread;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t woken;
-static bool ends;
+typedef struct db_result *expiry(struct db_batch *batch, int64_t before, int64_t row_limit);
 
-static void expire(struct call *call)
+static enum fault expire(struct call *call, expiry *statement, int64_t age_ms, int64_t *removed)
 {
-    int64_t now = clock_wall_ms();
     struct db_batch *batch = call_batch(call);
-    q_nonce_expire(batch, now - NONCE_MS);
-    q_ui_session_expire(batch, now - UI_SESSION_MS);
-    q_to_device_seen_expire(batch, now - TO_DEVICE_SEEN_MS);
-    db_run(batch); /* the next round tries again */
+    struct db_result *result = statement(batch, clock_wall_ms() - age_ms, SWEEP_ROWS);
+    enum fault fault = db_run(batch);
+    if (!fault)
+        *removed = db_affected(result);
+    return fault;
 }
 
-static void tell_pending(struct call *call)
+static enum fault sweep_nonces(struct call *call, int64_t *removed)
+{
+    return expire(call, q_nonce_expire, NONCE_MS, removed);
+}
+
+static enum fault sweep_ui_sessions(struct call *call, int64_t *removed)
+{
+    return expire(call, q_ui_session_expire, UI_SESSION_MS, removed);
+}
+
+static enum fault sweep_to_device_seen(struct call *call, int64_t *removed)
+{
+    return expire(call, q_to_device_seen_expire, TO_DEVICE_SEEN_MS, removed);
+}
+
+/* Keys of remote users with whom none of ours shares a room any more: their updates do not reach us, so what we have is never used
+ * again without asking. One page a round, from the beginning again after the end. */
+static enum fault sweep_device_lists(struct call *call, int64_t *removed)
+{
+    static char last[256];
+    struct db_batch *batch = call_batch(call);
+    struct db_result *result = q_device_lists_forget(batch, slice_from_cstr(last), server_name(), SWEEP_ROWS);
+    enum fault fault = db_run(batch);
+    struct device_lists_forget_row row;
+    if (fault || !device_lists_forget_next(result, &row))
+        return fault;
+    size_t len = row.last.len < sizeof last ? row.last.len : 0;
+    memcpy(last, row.last.at ? row.last.at : "", len);
+    last[len] = '\0';
+    *removed = row.removed;
+    return FAULT_OK;
+}
+
+/* Nothing is removed here, but the rows go as soon as the others know. */
+static enum fault tell_pending(struct call *call, int64_t *removed)
 {
     struct db_batch *batch = call_batch(call);
     struct db_result *result = q_device_list_pending_users(batch, clock_wall_ms() - PENDING_MS);
@@ -37,50 +64,20 @@ static void tell_pending(struct call *call)
     struct device_list_pending_users_row row;
     while (!fault && device_list_pending_users_next(result, &row))
         device_lists_tell(call, row.user_id);
+    return fault;
 }
 
-/* True: time to end. */
-static bool wait_ms(int64_t ms)
+/* Guests in rooms that closed to them: the hint that turns them out at once may have been lost. */
+static enum fault sweep_guests(struct call *call, int64_t *removed)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    pthread_mutex_lock(&lock);
-    while (!ends && pthread_cond_timedwait(&woken, &lock, &until) == 0)
-        ;
-    bool end = ends;
-    pthread_mutex_unlock(&lock);
-    return end;
+    guests_turn_out(call, SLICE_ABSENT);
+    return FAULT_OK;
 }
 
-static void *sweep(void *context)
+void accounts_sweeps_start(struct worker *worker)
 {
-    struct worker *worker = context;
-    while (!wait_ms(ROUND_MS + randombytes_uniform(ROUND_SPREAD_MS))) {
-        struct call *call = worker_call_begin(worker, SWEEP_TIMEOUT_MS);
-        expire(call);
-        tell_pending(call);
-        guests_turn_out(call, SLICE_ABSENT);
-        worker_call_end(&call);
-    }
-    return NULL;
-}
-
-void sweep_start(struct worker *worker)
-{
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&woken, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    ensure(pthread_create(&thread, NULL, sweep, worker) == 0);
-}
-
-void sweep_stop(struct worker *worker)
-{
-    pthread_mutex_lock(&lock);
-    ends = true;
-    pthread_cond_signal(&woken);
-    pthread_mutex_unlock(&lock);
-    pthread_join(thread, NULL);
+    static const struct sweep sweeps[] = {{"device_list_pending", tell_pending},  {"registration_nonce", sweep_nonces},
+                                          {"ui_auth_session", sweep_ui_sessions}, {"to_device_seen", sweep_to_device_seen},
+                                          {"device_list", sweep_device_lists},    {"membership of guests", sweep_guests}};
+    sweeps_start(worker, sweeps, sizeof sweeps / sizeof sweeps[0]);
 }

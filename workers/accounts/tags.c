@@ -2,6 +2,7 @@
 #include "lib/matrix/ids.h"
 #include "proto/dispatch.h"
 #include "workers/accounts/changes.h"
+#include "workers/accounts/expiry.h"
 #include "workers/accounts/queries.h"
 
 enum { TAG_BYTES_MAX = 255, TAGS_MAX = 1000 };
@@ -86,11 +87,12 @@ static struct reply change_tag(struct call *call, struct slice value)
         db_rollback(transaction);
         return call_fail(call, FAULT_TOO_LARGE, "The room has too many tags");
     }
-    result = q_account_data_set(transaction, user_id, room_id, TAG_TYPE, with_tag(call, content, tag, value));
+    result = q_account_data_set(transaction, user_id, room_id, TAG_TYPE, with_tag(call, content, tag, value), ACCOUNT_DATA_MAX);
     if ((fault = db_commit(transaction)))
         return call_fail(call, fault, NULL);
-    if (account_data_set_next(result, &set))
-        change_publish(call, STREAM_account_data, user_id, set.pos);
+    if (!account_data_set_next(result, &set))
+        return call_failf(call, FAULT_TOO_LARGE, "You have %d entries of account data, no more fit", ACCOUNT_DATA_MAX);
+    change_publish(call, STREAM_account_data, user_id, set.pos);
     return reply_empty();
 }
 

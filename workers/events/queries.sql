@@ -346,3 +346,32 @@ SELECT pg_snapshot_xmin(pg_current_snapshot());
 -- column: server_joined boolean
 SELECT (SELECT membership FROM membership WHERE room_nid = $1 AND user_id = $2),
        EXISTS (SELECT 1 FROM membership WHERE room_nid = $1 AND is_local AND membership = 'join');
+
+-- ================================================================ what is past its time
+
+-- name: txn_expire
+-- param: before bigint
+-- param: row_limit bigint
+DELETE FROM event_txn t USING (
+    SELECT user_id, device_id, room_nid, scope, txn_id FROM event_txn WHERE created_ts < $1 ORDER BY created_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o
+WHERE t.user_id = o.user_id AND t.device_id = o.device_id AND t.room_nid = o.room_nid AND t.scope = o.scope AND t.txn_id = o.txn_id;
+
+-- name: destinations_settle
+-- why: one page; what every slot of senders has distributed and the server itself is not owed any more, or is too old; NULL: the end
+-- param: after_nid bigint
+-- param: after_server text
+-- param: row_limit bigint
+-- param: before bigint
+-- column: event_nid bigint
+-- column: server text
+-- column: removed bigint
+WITH page AS MATERIALIZED (
+    SELECT event_nid, server FROM event_destination WHERE (event_nid, server) > ($1, $2) ORDER BY event_nid, server LIMIT $3),
+distributed AS MATERIALIZED (SELECT CASE WHEN count(*) = 64 THEN min(distributed_pos) ELSE '0'::xid8 END AS pos FROM sender_slot),
+gone AS (
+    DELETE FROM event_destination d USING page p JOIN event e USING (event_nid) LEFT JOIN destination w ON w.server = p.server
+    WHERE d.event_nid = p.event_nid AND d.server = p.server
+      AND (e.origin_server_ts < $4 OR e.pos < (SELECT pos FROM distributed) AND (w.owed_pos IS NULL OR e.pos < w.owed_pos))
+    RETURNING 1)
+SELECT l.event_nid, l.server, (SELECT count(*) FROM gone) AS removed
+FROM (SELECT 1) one LEFT JOIN (SELECT event_nid, server FROM page ORDER BY event_nid DESC, server DESC LIMIT 1) l ON true;

@@ -63,3 +63,10 @@ SELECT event_id, origin_server_ts FROM event
 WHERE room_nid = $1 AND room_pos IS NOT NULL AND flags & 7 = 0
   AND CASE WHEN $3 THEN origin_server_ts >= $2 ELSE origin_server_ts <= $2 END
 ORDER BY CASE WHEN $3 THEN origin_server_ts ELSE -origin_server_ts END, CASE WHEN $3 THEN room_pos ELSE -room_pos END LIMIT 1;
+
+-- name: received_expire
+-- param: before bigint
+-- param: row_limit bigint
+DELETE FROM received_transaction t USING (
+    SELECT origin, txn_id FROM received_transaction WHERE received_ts < $1 ORDER BY received_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o
+WHERE t.origin = o.origin AND t.txn_id = o.txn_id;

@@ -144,6 +144,7 @@ static void store(struct call *call, const struct key_answer *answer)
     q_server_keys_store(batch, answer->server, (struct slices){key_ids, answer->count}, (struct slices){public_keys, answer->count},
                         (struct i64s){valid_until_ts, answer->count}, (struct i64s){old, answer->count}, answer->fetched_ts,
                         answer->json);
+    q_server_keys_trim(batch, answer->server);
     enum fault fault = db_run(batch);
     if (fault)
         note_failure(fault);

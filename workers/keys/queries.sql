@@ -26,3 +26,17 @@ SELECT $1, k, p, v, o <> 0, $6, $7 FROM unnest($2::text[], $3::bytea[], $4::bigi
 ON CONFLICT (server_name, key_id) DO UPDATE SET public_key = excluded.public_key, valid_until_ts = excluded.valid_until_ts,
     is_old = excluded.is_old, fetched_ts = excluded.fetched_ts, answer = excluded.answer
 WHERE server_key.fetched_ts <= excluded.fetched_ts;
+
+-- name: server_keys_trim
+-- why: no more of a server than are ever read; one that invents keys cannot fill the table
+-- param: server_name text
+DELETE FROM server_key k USING (
+    SELECT key_id FROM server_key WHERE server_name = $1 ORDER BY fetched_ts DESC, key_id OFFSET 200) o
+WHERE k.server_name = $1 AND k.key_id = o.key_id;
+
+-- name: server_keys_expire
+-- param: before bigint
+-- param: row_limit bigint
+DELETE FROM server_key k USING (
+    SELECT server_name, key_id FROM server_key WHERE fetched_ts < $1 AND valid_until_ts < $1 ORDER BY fetched_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o
+WHERE k.server_name = o.server_name AND k.key_id = o.key_id;
