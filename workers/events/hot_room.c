@@ -223,7 +223,7 @@ void hot_room_remember(struct hot_room *room, int64_t nid, struct slice event_id
 static struct event *parse(struct call *call, const struct hot_room *room, struct slice json)
 {
     struct event *event = NULL;
-    ensure(event_parse(call->arena, room->version, json, &event, NULL) == FAULT_OK);
+    ensure(event_parse_history(call->arena, room->version, json, &event, NULL) == FAULT_OK);
     return event;
 }
 

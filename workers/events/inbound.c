@@ -9,7 +9,8 @@ enum fault inbound_parse(struct call *call, const struct room_version *version, 
                          struct inbound *out, const char **why)
 {
     *out = (struct inbound){0};
-    enum fault fault = event_parse(call->arena, version, pdu, &out->event, why);
+    /* Limits that do not hold for history were checked where the event came in (federation/pdu_check.c). */
+    enum fault fault = event_parse_history(call->arena, version, pdu, &out->event, why);
     if (fault)
         return fault;
     const struct event *event = out->event;

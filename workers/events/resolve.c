@@ -110,7 +110,7 @@ static enum fault graph_load(struct room_write *write, const struct state_map *s
     size_t filled = 0;
     struct auth_chain_row row;
     while (filled < room && auth_chain_next(result, &row)) {
-        ensure(event_parse(arena, write->room->version, row.json, &nodes[filled].event, NULL) == FAULT_OK);
+        ensure(event_parse_history(arena, write->room->version, row.json, &nodes[filled].event, NULL) == FAULT_OK);
         nodes[filled].event->rejected = row.flags & EVENT_REJECTED;
         auth[filled] = row.auth_nids;
         out->nids[filled++] = row.event_nid;

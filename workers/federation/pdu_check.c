@@ -20,12 +20,14 @@ static void parse(struct call *call, struct checked_pdu *pdu)
         pdu->fault = pdu->fault ? pdu->fault : FAULT_UNSUPPORTED_ROOM_VERSION;
         return;
     }
-    pdu->fault = event_parse(call->arena, pdu->version, pdu->text, &pdu->event, &pdu->why);
+    enum fault (*parse_event)(struct arena *, const struct room_version *, struct slice, struct event **, const char **) =
+        pdu->is_history ? event_parse_history : event_parse;
+    pdu->fault = parse_event(call->arena, pdu->version, pdu->text, &pdu->event, &pdu->why);
     if (pdu->fault)
         return;
     if (!event_content_hash_matches(call->arena, pdu->event)) {
         struct slice redacted = event_redact(call->arena, pdu->version, pdu->event->json);
-        if ((pdu->fault = event_parse(call->arena, pdu->version, redacted, &pdu->event, &pdu->why)))
+        if ((pdu->fault = parse_event(call->arena, pdu->version, redacted, &pdu->event, &pdu->why)))
             return;
     }
     pdu->text = pdu->event->raw;
@@ -122,16 +124,28 @@ enum fault pdus_check(struct call *call, struct checked_pdu *pdus, size_t count)
     return FAULT_OK;
 }
 
-enum fault pdus_check_texts(struct call *call, const struct room_version *version, const struct json *array,
-                            struct checked_pdu **out, size_t *count)
+static enum fault check_texts(struct call *call, const struct room_version *version, const struct json *array, bool is_history,
+                              struct checked_pdu **out, size_t *count)
 {
     size_t room = json_is(array, JSON_ARRAY) ? array->count : 0, filled = 0;
     struct checked_pdu *pdus = arena_new_array(call->arena, room, struct checked_pdu);
     json_each (item, array)
-        pdus[filled++] = (struct checked_pdu){.version = version, .text = item->span};
+        pdus[filled++] = (struct checked_pdu){.version = version, .text = item->span, .is_history = is_history};
     *out = pdus;
     *count = filled;
     return pdus_check(call, pdus, filled);
+}
+
+enum fault pdus_check_texts(struct call *call, const struct room_version *version, const struct json *array,
+                            struct checked_pdu **out, size_t *count)
+{
+    return check_texts(call, version, array, false, out, count);
+}
+
+enum fault pdus_check_history(struct call *call, const struct room_version *version, const struct json *array,
+                              struct checked_pdu **out, size_t *count)
+{
+    return check_texts(call, version, array, true, out, count);
 }
 
 enum fault pdu_countersigned(struct call *call, const struct event *event, const struct json *returned, struct slice server,
