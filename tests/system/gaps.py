@@ -201,8 +201,28 @@ def run(checks, house, stranger, other):
                 alice.history(hosted.room)
         expect(len(asked) == 1, f"asked {len(asked)} times")
 
+    def unknown_visibility(visibility, shown):
+        """What another server gets of history from before it was in the room, which came here without its state."""
+        def act():
+            alice, hosted = house.user("gap-sees-" + visibility), HostedRoom(stranger, visibility=visibility)
+            said = [hosted.say(f"early {number}") for number in range(3)]
+            second = f"@second:{other.name}"
+            join = hosted.make("m.room.member", {"membership": "join"}, second, sender=second,
+                               auth_events=hosted.auth_for("m.room.member", second, second))
+            join = hosted.keep(*other.sign_event({key: value for key, value in join[0].items() if key not in ("hashes", "signatures")}))
+            hosted.joined_by(alice)
+            alice.wait("room", lambda: hosted.room in alice.rooms)
+            answer = {"origin": stranger.name, "origin_server_ts": 1, "pdus": [join[0]] + [event for event, _ in said[1:]]}
+            with stranger.scripted(backfill=lambda path, body: answer, event=hosted.event_by_id):
+                alice.history(hosted.room)
+            status, answer = other.request(http, house.name, "GET", f"/_matrix/federation/v1/event/{quote(said[1][1])}")
+            expect(status == 200, f"{status} {answer}")
+            expect(("body" in answer["pdus"][0]["content"]) == shown, f"got {answer['pdus'][0]}")
+        return act
+
     for name, action in (("a pushed event without its past", nothing_divulged), ("corrupted auth chain", corrupted_auth_chain),
                          ("state one by one", state_one_by_one), ("state at once", state_at_once), ("another server is asked", another_server),
                          ("forked state", forked_state), ("rejected auth events", rejected_auth_event), ("unknown state", unknown_state),
+                         ("history of a joined room", unknown_visibility("joined", False)), ("history of a shared room", unknown_visibility("shared", True)),
                          ("wide history", wide_history), ("edges that nobody fills", dead_edges)):
         checks.step("gap: " + name, action)
