@@ -17,6 +17,7 @@ struct reception {
     struct slices state_event_ids; /* the states after the first PDU's missing prev events; used once */
     struct i64s state_ends;
     bool state_given, distribute;
+    bool not_recommended;  /* the one that is being received */
     bool soft_failed;      /* the last one that was received */
     int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
     int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
@@ -246,7 +247,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
         fault = inbound_check_state(write, event, write->state.map, &soft_why);
         if (fault && fault != FAULT_REJECTED)
             return fault;
-        soft_failed = fault == FAULT_REJECTED;
+        soft_failed = fault == FAULT_REJECTED || reception->not_recommended;
     }
 
     int64_t *prev = arena_new_array(call->arena, event->prev_events.len, int64_t);
@@ -336,6 +337,7 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
         struct slices missing = {NULL, 0};
         reception.backfill_left = (int64_t)(count - i);
         reception.soft_failed = false;
+        reception.not_recommended = i < request->not_recommended.len && request->not_recommended.at[i];
         enum fault fault = receive_one(&reception, request->pdus.at[i], &missing, &why);
         if (fault_facts(fault)->retryable && fault != FAULT_MISSING_EVENTS)
             return fault; /* the whole call is repeatable: what is stored already answers OK next time */
