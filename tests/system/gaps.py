@@ -1,7 +1,10 @@
 """Events whose past we do not have: what is asked for, of whom, and when nothing is believed."""
 
+import os
+import signal
+
 from hosted import HostedRoom
-from matrix import quote
+from matrix import poll, quote
 from suite import expect
 
 
@@ -226,3 +229,28 @@ def run(checks, house, stranger, other):
                          ("history of a joined room", unknown_visibility("joined", False)), ("history of a shared room", unknown_visibility("shared", True)),
                          ("wide history", wide_history), ("edges that nobody fills", dead_edges)):
         checks.step("gap: " + name, action)
+
+
+def survives(checks, house, stranger):
+    """The events workers die while a gap is being filled: the transaction fails, and works when it comes again."""
+    http = house.federation()
+
+    def act():
+        alice, hosted = fresh(checks, house, stranger, "gap-killed")
+        between, pushed, killed = hosted.say("between"), hosted.say("pushed"), []
+
+        def missing(path, body):
+            if not killed:
+                killed.extend(row["pid"] for row in house.processes() if row["kind"] == "events")
+                for pid in killed:
+                    os.kill(pid, signal.SIGKILL)
+            return {"events": [between[0]]}
+        with stranger.scripted(get_missing_events=missing):
+            status, answer = stranger.send(http, house.name, [pushed[0]], txn_id="killed")
+            expect(killed and status >= 500, f"while they were dead: {status} {answer}")
+            again = lambda: stranger.send(http, house.name, [pushed[0]], txn_id="killed")
+            poll("the repetition", lambda: again() == (200, {"pdus": {pushed[1]: {}}}), 20)
+        for _, event_id in (between, pushed):
+            alice.wait("event of the gap", lambda: alice.event(hosted.room, event_id))
+
+    checks.step("events in a gap survive the death of their workers", act)

@@ -6,7 +6,7 @@ import time
 from hosted import member_draft
 from matrix import MatrixError, poll, quote
 from servers import free_port
-from stranger import Stranger, without
+from stranger import Stranger, unpadded, without
 from suite import expect
 
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
@@ -167,6 +167,18 @@ def transactions(checks, house, stranger, http):
             status, answer = stranger.request(http, house.name, method, V1 + path, body)
             expect(status == 403 and answer["errcode"] == "M_FORBIDDEN", f"{path}: {status} {answer}")
 
+    def junk_signatures():
+        """Signatures are in no hash, so a relay can add what it likes."""
+        room = alice.create_room(preset="public_chat", room_version="11")
+        place = stranger.join(http, house.name, room)
+        event, event_id = stranger.message(place, "among junk")
+        good, junk = event["signatures"][stranger.name], {f"ed25519:a{number}": unpadded(bytes(64)) for number in range(40)}
+        event["signatures"] = {**{f"relay{number}.example": junk for number in range(5)}, stranger.name: {**junk, **good}}
+        status, answer = stranger.send(http, house.name, [event])
+        expect(status == 200 and answer["pdus"] == {event_id: {}}, f"{status} {answer}")
+        alice.wait("message", lambda: alice.event(room, event_id))
+
+    checks.step("junk signatures", junk_signatures)
     checks.step("bad EDUs", bad_edus)
     checks.step("server ACL", banned_server)
 

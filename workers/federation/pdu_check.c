@@ -3,9 +3,10 @@
 
 #include "proto/stubs.h"
 
-/* A server signs with one key, two while it changes keys. What relays add is not looked at, and many entries under one name cannot
- * keep those of another out. */
-enum { SIGNERS_MAX = 3, SIGNATURES_OF_ONE_MAX = 4, CLAIMS_PER_PDU = SIGNERS_MAX * SIGNATURES_OF_ONE_MAX, BATCH = 500 };
+/* Signatures are in no hash: whoever passed the event on may have added some, under any name. So only the servers that must have
+ * signed are looked at, each by itself, and so many of its entries that junk cannot crowd a good one out without making itself the
+ * problem. */
+enum { SIGNERS_MAX = 3, SIGNATURES_OF_ONE_MAX = 64, BATCH = 500 };
 
 /* One signature to verify; several key ids of one server count as alternatives: any good one is enough. */
 struct claim {
@@ -33,23 +34,39 @@ static void parse(struct call *call, struct checked_pdu *pdu)
     pdu->text = pdu->event->raw;
 }
 
-static size_t add_claims(struct call *call, const struct checked_pdu *pdu, size_t index, struct claim *claims)
+struct claims {
+    struct claim *at;
+    size_t count, room;
+};
+
+static void claim_add(struct arena *arena, struct claims *claims, struct claim claim)
+{
+    if (claims->count == claims->room) {
+        size_t room = claims->room ? claims->room * 2 : 16;
+        claims->at = claims->room ? arena_grow(arena, claims->at, claims->room * sizeof claim, room * sizeof claim)
+                                  : arena_alloc_raw(arena, room * sizeof claim);
+        claims->room = room;
+    }
+    claims->at[claims->count++] = claim;
+}
+
+static void add_claims(struct call *call, const struct checked_pdu *pdu, size_t index, struct claims *claims)
 {
     struct slice servers[SIGNERS_MAX];
-    size_t signers = event_required_signers(pdu->event, servers), count = 0;
+    size_t signers = event_required_signers(pdu->event, servers);
     struct slice message = event_signing_bytes(call->arena, pdu->version, pdu->event->json);
     for (size_t i = 0; i < signers; i++) {
         struct slices key_ids = json_signature_key_ids(call->arena, pdu->event->json, servers[i]);
         for (size_t k = 0; k < key_ids.len && k < SIGNATURES_OF_ONE_MAX; k++)
-            claims[count++] = (struct claim){.pdu = index,
-                                             .signer = i,
-                                             .server = servers[i],
-                                             .key_id = key_ids.at[k],
-                                             .signature = json_signature(pdu->event->json, servers[i], key_ids.at[k]),
-                                             .message = message,
-                                             .valid_at = pdu->version->enforce_key_validity ? pdu->event->origin_server_ts : 0};
+            claim_add(call->arena, claims,
+                      (struct claim){.pdu = index,
+                                     .signer = i,
+                                     .server = servers[i],
+                                     .key_id = key_ids.at[k],
+                                     .signature = json_signature(pdu->event->json, servers[i], key_ids.at[k]),
+                                     .message = message,
+                                     .valid_at = pdu->version->enforce_key_validity ? pdu->event->origin_server_ts : 0});
     }
-    return count;
 }
 
 static enum fault verify_claims(struct call *call, const struct claim *claims, size_t count, int64_t *results)
@@ -90,26 +107,25 @@ static enum fault verify_claims(struct call *call, const struct claim *claims, s
 
 enum fault pdus_check(struct call *call, struct checked_pdu *pdus, size_t count)
 {
-    struct claim *claims = arena_new_array(call->arena, count * CLAIMS_PER_PDU, struct claim);
-    size_t claim_count = 0;
+    struct claims claims = {0};
     for (size_t i = 0; i < count; i++) {
         parse(call, &pdus[i]);
         if (pdus[i].fault == FAULT_OK)
-            claim_count += add_claims(call, &pdus[i], i, claims + claim_count);
+            add_claims(call, &pdus[i], i, &claims);
     }
-    int64_t *results = arena_new_array(call->arena, claim_count, int64_t);
-    for (size_t i = 0; i < claim_count; i++)
+    int64_t *results = arena_new_array(call->arena, claims.count, int64_t);
+    for (size_t i = 0; i < claims.count; i++)
         results[i] = FAULT_PEER;
-    enum fault fault = verify_claims(call, claims, claim_count, results);
+    enum fault fault = verify_claims(call, claims.at, claims.count, results);
     if (fault)
         return fault;
     /* Each required signer needs one good signature. */
     uint8_t *good = arena_new_array(call->arena, count, uint8_t), *unknown = arena_new_array(call->arena, count, uint8_t);
-    for (size_t i = 0; i < claim_count; i++) {
+    for (size_t i = 0; i < claims.count; i++) {
         if (results[i] == FAULT_OK)
-            good[claims[i].pdu] |= (uint8_t)(1u << claims[i].signer);
+            good[claims.at[i].pdu] |= (uint8_t)(1u << claims.at[i].signer);
         else if (results[i] == FAULT_PEER)
-            unknown[claims[i].pdu] = 1;
+            unknown[claims.at[i].pdu] = 1;
     }
     for (size_t i = 0; i < count; i++) {
         struct slice servers[SIGNERS_MAX];
