@@ -156,10 +156,11 @@ class Events(unittest.TestCase):
                 peer.handle = lambda method, path, body: (release.wait(60), (500, {}))[1] if "/send/" in path else None
             room = rig.room(known, *hanging)
             rig.say(room, "second")
-            wait_until(lambda: sum(peer.count("/send/") for peer in hanging) == 40, 30, "those that may hang")
+            asked = lambda: sum(peer.count("/_matrix/federation/v1/send/") for peer in hanging)
+            wait_until(lambda: asked() == 40, 20, "those that may hang")
             rig.say(room, "third")
             wait_until(lambda: known.bodies() == ["first", "second", "third"], 20, "the server that answers")
-            self.assertEqual(sum(peer.count("/send/") for peer in hanging), 40)
+            self.assertEqual(asked(), 40)
             release.set()
 
     def test_redacted_meanwhile(self):

@@ -169,23 +169,23 @@ enum fault pdu_countersigned(struct call *call, const struct event *event, const
 {
     struct slices key_ids = json_signature_key_ids(call->arena, returned, server);
     struct slice message = event_signing_bytes(call->arena, event->version, event->json);
-    struct claim claims[SIGNATURES_OF_ONE_MAX];
-    int64_t results[SIGNATURES_OF_ONE_MAX];
-    size_t count = 0;
-    for (; count < key_ids.len && count < SIGNATURES_OF_ONE_MAX; count++) {
-        results[count] = FAULT_PEER;
-        claims[count] = (struct claim){.server = server,
-                                       .key_id = key_ids.at[count],
-                                       .signature = json_signature(returned, server, key_ids.at[count]),
-                                       .message = message,
-                                       .valid_at = event->version->enforce_key_validity ? event->origin_server_ts : 0};
-    }
-    enum fault fault = verify_claims(call, claims, count, results), verdict = FAULT_INVALID_SIGNATURE;
+    struct claims claims = {0};
+    for (size_t i = 0; i < key_ids.len && i < SIGNATURES_OF_ONE_MAX; i++)
+        claim_add(call->arena, &claims,
+                  (struct claim){.server = server,
+                                 .key_id = key_ids.at[i],
+                                 .signature = json_signature(returned, server, key_ids.at[i]),
+                                 .message = message,
+                                 .valid_at = event->version->enforce_key_validity ? event->origin_server_ts : 0});
+    int64_t *results = arena_new_array(call->arena, claims.count, int64_t);
+    for (size_t i = 0; i < claims.count; i++)
+        results[i] = FAULT_PEER;
+    enum fault fault = verify_claims(call, claims.at, claims.count, results), verdict = FAULT_INVALID_SIGNATURE;
     if (fault)
         return fault;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < claims.count; i++) {
         if (results[i] == FAULT_OK) {
-            *out = event_add_signature(call->arena, event->raw, server, key_ids.at[i], claims[i].signature);
+            *out = event_add_signature(call->arena, event->raw, server, key_ids.at[i], claims.at[i].signature);
             return FAULT_OK;
         }
         if (results[i] == FAULT_PEER)
