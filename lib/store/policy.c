@@ -91,5 +91,6 @@ enum fault room_policy_check(struct call *call, const struct room_policy *policy
         return fault;
     }
     event->raw = event_add_signature(call->arena, event->raw, policy->via, KEY_ID, signature);
+    event->json = json_parse(call->arena, event->raw, JSON_LAX, NULL); /* so that it is not asked for again */
     return FAULT_OK;
 }
