@@ -213,6 +213,7 @@ CREATE TABLE event (
 );
 CREATE UNIQUE INDEX event_room_pos ON event (room_nid, room_pos) WHERE room_pos IS NOT NULL;
 CREATE INDEX event_room_stream ON event (room_nid, pos) WHERE room_pos IS NOT NULL;
+CREATE INDEX event_room_ts ON event (room_nid, origin_server_ts, room_pos) WHERE room_pos IS NOT NULL AND flags & 7 = 0; -- jumping to a date
 CREATE INDEX event_local_pos ON event (pos) WHERE flags & 16 <> 0;      -- EVENT_LOCAL: what the sender catches up from
 ALTER TABLE event ALTER COLUMN json SET COMPRESSION lz4;
 CREATE TABLE event_destination (            -- servers beyond the room's members that must get a local event: who was kicked, invited…
@@ -224,6 +225,7 @@ CREATE TABLE backward_edge (                -- prev events that we do not have: 
     room_nid        bigint NOT NULL,
     event_id        text COLLATE "C" NOT NULL,
     child_nid       bigint NOT NULL,
+    retry_ts        bigint NOT NULL DEFAULT 0,              -- nobody had it: not asked for again before
     PRIMARY KEY (room_nid, event_id, child_nid)
 );
 CREATE INDEX backward_edge_child ON backward_edge (child_nid);

@@ -38,6 +38,11 @@ struct event {
 enum fault event_parse(struct arena *arena, const struct room_version *version, struct slice text, struct event **out,
                        const char **why);
 
+/* The same without the limits on how many prev and auth events there are: history was made before there were any ("the response of
+ * backfill MUST NOT be validated on these specific restrictions"). What is stored is parsed so. */
+enum fault event_parse_history(struct arena *arena, const struct room_version *version, struct slice text, struct event **out,
+                               const char **why);
+
 /* Hashes: "Calculating the content hash", "Calculating the reference hash". 32 bytes in the arena. */
 struct slice event_content_hash(struct arena *arena, const struct json *event);
 struct slice event_reference_hash(struct arena *arena, const struct room_version *version, const struct json *event);

@@ -12,6 +12,7 @@ struct parse {
     const struct room_version *version;
     struct json *json;
     struct event *event;
+    bool is_history; /* any number of prev and auth events */
     const char *why;
 };
 
@@ -148,7 +149,7 @@ static enum fault check_references(struct parse *p, const char *key, size_t max,
     const struct json *list = json_get_array(p->json, key);
     if (!list)
         return bad(p, "prev_events or auth_events is not an array");
-    if (list->count > max)
+    if (list->count > max && !p->is_history)
         return bad(p, "too many prev_events or auth_events");
     struct slice *ids = arena_new_array(p->arena, list->count, struct slice);
     size_t count = 0;
@@ -228,10 +229,10 @@ static enum fault parse_steps(struct parse *p, struct slice text)
     return FAULT_OK;
 }
 
-enum fault event_parse(struct arena *arena, const struct room_version *version, struct slice text, struct event **out,
-                       const char **why)
+static enum fault parse(struct arena *arena, const struct room_version *version, struct slice text, bool is_history,
+                        struct event **out, const char **why)
 {
-    struct parse p = {.arena = arena, .version = version, .event = arena_new(arena, struct event)};
+    struct parse p = {.arena = arena, .version = version, .event = arena_new(arena, struct event), .is_history = is_history};
     p.event->version = version;
     enum fault f = parse_steps(&p, text);
     if (f && why)
@@ -239,4 +240,16 @@ enum fault event_parse(struct arena *arena, const struct room_version *version, 
     if (!f)
         *out = p.event;
     return f;
+}
+
+enum fault event_parse(struct arena *arena, const struct room_version *version, struct slice text, struct event **out,
+                       const char **why)
+{
+    return parse(arena, version, text, false, out, why);
+}
+
+enum fault event_parse_history(struct arena *arena, const struct room_version *version, struct slice text, struct event **out,
+                               const char **why)
+{
+    return parse(arena, version, text, true, out, why);
 }

@@ -131,7 +131,7 @@ struct event *event_row_parse(struct arena *arena, const struct event_row *row)
     const struct room_version *version = room_version_find(row->room_version);
     ensure(version);
     struct event *event = NULL;
-    ensure(event_parse(arena, version, row->json, &event, NULL) == FAULT_OK);
+    ensure(event_parse_history(arena, version, row->json, &event, NULL) == FAULT_OK);
     event->rejected = row->flags & EVENT_REJECTED;
     return event;
 }
@@ -143,7 +143,7 @@ struct slice event_for_servers(struct arena *arena, struct slice room_version, s
     const struct room_version *version = room_version_find(room_version);
     ensure(version);
     struct event *event = NULL;
-    ensure(event_parse(arena, version, json, &event, NULL) == FAULT_OK);
+    ensure(event_parse_history(arena, version, json, &event, NULL) == FAULT_OK);
     return event_redact(arena, version, event->json);
 }
 

@@ -1,7 +1,10 @@
 """Events whose past we do not have: what is asked for, of whom, and when nothing is believed."""
 
+import os
+import signal
+
 from hosted import HostedRoom
-from matrix import quote
+from matrix import poll, quote
 from suite import expect
 
 
@@ -162,7 +165,92 @@ def run(checks, house, stranger, other):
         status, answer = stranger.request(http, house.name, "GET", path)
         expect(status == 404, f"of an event that we know as state only: {status} {answer}")
 
+    def wide_history():
+        """More than 20 prev and 10 auth events, of which some are not known here: history is taken as it is."""
+        alice, hosted = house.user("gap-wide"), HostedRoom(stranger)
+        base, depth = hosted.ids[-1], len(hosted.events) + 1
+        members = [hosted.add("m.room.member", {"membership": "join"}, f"@m{number}:{stranger.name}", sender=f"@m{number}:{stranger.name}",
+                              auth_events=hosted.auth_for("m.room.member", f"@m{number}:{stranger.name}", f"@m{number}:{stranger.name}"))
+                   for number in range(2)]
+        branches = [hosted.add("m.room.message", {"body": f"branch {number}"}, prev_events=[base], depth=depth) for number in range(25)]
+        wide = hosted.add("m.room.message", {"body": "wide"}, prev_events=[event_id for _, event_id in branches], depth=depth + 1)
+        gone = hosted.add("m.room.member", {"membership": "leave"}, f"@m0:{stranger.name}", sender=f"@m0:{stranger.name}",
+                          auth_events=hosted.auth_for("m.room.member", f"@m0:{stranger.name}", f"@m0:{stranger.name}"))
+        again = hosted.add("m.room.member", {"membership": "join"}, f"@m0:{stranger.name}", sender=f"@m0:{stranger.name}",
+                           auth_events=hosted.auth_for("m.room.member", f"@m0:{stranger.name}", f"@m0:{stranger.name}"))
+        hosted.joined_by(alice)
+        asked = []
+
+        def backfill(path, body):
+            asked.append(path)
+            return {"origin": stranger.name, "origin_server_ts": 1, "pdus": [again[0], wide[0]] + [event for event, _ in branches[:3]]}
+        hosted.asked.clear()
+        with stranger.scripted(backfill=backfill, event=hosted.event_by_id):
+            texts = [event["content"].get("body") for event in alice.history(hosted.room)]
+        expect("wide" in texts and "branch 2" in texts, f"history {texts}")
+        expect(("event", gone[1]) in hosted.asked and members, f"auth events asked for: {hosted.asked}")
+
+    def dead_edges():
+        """A server that gives nothing, or what we have, is not asked again with each page."""
+        alice, hosted = fresh(checks, house, stranger, "gap-dead")
+        hosted.say("unknown")
+        last, asked = hosted.say("after an unknown one"), []
+        with stranger.scripted(get_missing_events=lambda path, body: {"events": [last[0]]}, event=hosted.event_by_id,
+                               state_ids=lambda path, body: {"pdu_ids": [event_id for _, event_id in hosted.state.values()], "auth_chain_ids": []}):
+            send(hosted.say("pushed"))
+        known = [event for event in hosted.events if event["type"] == "m.room.message"][1:]
+        with stranger.scripted(backfill=recorder(asked, "backfill", {"origin": stranger.name, "origin_server_ts": 1, "pdus": known})):
+            for _ in range(3):
+                alice.history(hosted.room)
+        expect(len(asked) == 1, f"asked {len(asked)} times")
+
+    def unknown_visibility(visibility, shown):
+        """What another server gets of history from before it was in the room, which came here without its state."""
+        def act():
+            alice, hosted = house.user("gap-sees-" + visibility), HostedRoom(stranger, visibility=visibility)
+            said = [hosted.say(f"early {number}") for number in range(3)]
+            second = f"@second:{other.name}"
+            join = hosted.make("m.room.member", {"membership": "join"}, second, sender=second,
+                               auth_events=hosted.auth_for("m.room.member", second, second))
+            join = hosted.keep(*other.sign_event({key: value for key, value in join[0].items() if key not in ("hashes", "signatures")}))
+            hosted.joined_by(alice)
+            alice.wait("room", lambda: hosted.room in alice.rooms)
+            answer = {"origin": stranger.name, "origin_server_ts": 1, "pdus": [join[0]] + [event for event, _ in said[1:]]}
+            with stranger.scripted(backfill=lambda path, body: answer, event=hosted.event_by_id):
+                alice.history(hosted.room)
+            status, answer = other.request(http, house.name, "GET", f"/_matrix/federation/v1/event/{quote(said[1][1])}")
+            expect(status == 200, f"{status} {answer}")
+            expect(("body" in answer["pdus"][0]["content"]) == shown, f"got {answer['pdus'][0]}")
+        return act
+
     for name, action in (("a pushed event without its past", nothing_divulged), ("corrupted auth chain", corrupted_auth_chain),
                          ("state one by one", state_one_by_one), ("state at once", state_at_once), ("another server is asked", another_server),
-                         ("forked state", forked_state), ("rejected auth events", rejected_auth_event), ("unknown state", unknown_state)):
+                         ("forked state", forked_state), ("rejected auth events", rejected_auth_event), ("unknown state", unknown_state),
+                         ("history of a joined room", unknown_visibility("joined", False)), ("history of a shared room", unknown_visibility("shared", True)),
+                         ("wide history", wide_history), ("edges that nobody fills", dead_edges)):
         checks.step("gap: " + name, action)
+
+
+def survives(checks, house, stranger):
+    """The events workers die while a gap is being filled: the transaction fails, and works when it comes again."""
+    http = house.federation()
+
+    def act():
+        alice, hosted = fresh(checks, house, stranger, "gap-killed")
+        between, pushed, killed = hosted.say("between"), hosted.say("pushed"), []
+
+        def missing(path, body):
+            if not killed:
+                killed.extend(row["pid"] for row in house.processes() if row["kind"] == "events")
+                for pid in killed:
+                    os.kill(pid, signal.SIGKILL)
+            return {"events": [between[0]]}
+        with stranger.scripted(get_missing_events=missing):
+            status, answer = stranger.send(http, house.name, [pushed[0]], txn_id="killed")
+            expect(killed and status >= 500, f"while they were dead: {status} {answer}")
+            again = lambda: stranger.send(http, house.name, [pushed[0]], txn_id="killed")
+            poll("the repetition", lambda: again() == (200, {"pdus": {pushed[1]: {}}}), 20)
+        for _, event_id in (between, pushed):
+            alice.wait("event of the gap", lambda: alice.event(hosted.room, event_id))
+
+    checks.step("events in a gap survive the death of their workers", act)

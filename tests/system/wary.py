@@ -1,10 +1,12 @@
 """What a server owes to others that err, lie, or were not there: content that is gone, state that is not known."""
 
+import threading
 import time
 
 from hosted import member_draft
-from matrix import poll, quote
-from stranger import without
+from matrix import MatrixError, poll, quote
+from servers import free_port
+from stranger import Stranger, unpadded, without
 from suite import expect
 
 V1, V2 = "/_matrix/federation/v1", "/_matrix/federation/v2"
@@ -165,12 +167,87 @@ def transactions(checks, house, stranger, http):
             status, answer = stranger.request(http, house.name, method, V1 + path, body)
             expect(status == 403 and answer["errcode"] == "M_FORBIDDEN", f"{path}: {status} {answer}")
 
+    def junk_signatures():
+        """Signatures are in no hash, so a relay can add what it likes."""
+        room = alice.create_room(preset="public_chat", room_version="11")
+        place = stranger.join(http, house.name, room)
+        event, event_id = stranger.message(place, "among junk")
+        good, junk = event["signatures"][stranger.name], {f"ed25519:a{number}": unpadded(bytes(64)) for number in range(40)}
+        event["signatures"] = {**{f"relay{number}.example": junk for number in range(5)}, stranger.name: {**junk, **good}}
+        status, answer = stranger.send(http, house.name, [event])
+        expect(status == 200 and answer["pdus"] == {event_id: {}}, f"{status} {answer}")
+        alice.wait("message", lambda: alice.event(room, event_id))
+
+    checks.step("junk signatures", junk_signatures)
     checks.step("bad EDUs", bad_edus)
     checks.step("server ACL", banned_server)
 
 
-def run(checks, house, stranger):
+def patience(checks, house, stranger, other, http):
+    """Whoever lets us wait, what works goes on working."""
+    alice = house.user("patient")
+
+    def said(place, text):
+        event, event_id = stranger.message(place, text)
+        status, answer = stranger.send(http, house.name, [event])
+        expect(status == 200 and answer["pdus"] == {event_id: {}}, f"{status} {answer}")
+
+    def slow_joins():
+        place = stranger.join(http, house.name, alice.create_room(preset="public_chat", room_version="11"))
+        users, release, waiting = [house.user(f"joiner{number}") for number in range(6)], threading.Event(), []
+
+        def make_join(path, body):
+            waiting.append(path)
+            release.wait(60)
+            return 404, {"errcode": "M_NOT_FOUND", "error": "no"}
+
+        def join(user, number):
+            try:
+                user.join(f"!slow{number}:{other.name}", other.name)
+            except MatrixError:
+                pass
+        with other.scripted(make_join=make_join):
+            joins = [threading.Thread(target=join, args=(user, number)) for number, user in enumerate(users)]
+            for thread in joins:
+                thread.start()
+            try:
+                poll("six joins on their way", lambda: waiting, 20)
+                said(place, "while others join")
+                expect(not release.is_set() and any(thread.is_alive() for thread in joins), "no join waits")
+            finally:
+                release.set()
+                for thread in joins:
+                    thread.join()
+
+    def hanging_keys():
+        """Requests in the name of a server whose keys never come."""
+        place = stranger.join(http, house.name, alice.create_room(preset="public_chat", room_version="11"))
+        release, statuses = threading.Event(), []
+        liar = Stranger(house.authority, free_port())
+        liar.scripts = {"/key/v2/server": lambda path, body: (release.wait(60), (500, {}))[1]}
+
+        def ask(number):
+            statuses.append(liar.request(house.federation(), house.name, "GET", f"{V1}/state_ids/{quote(f'!r{number}:{house.name}')}?event_id=$e")[0])
+        asks = [threading.Thread(target=ask, args=(number,)) for number in range(60)]
+        for thread in asks:
+            thread.start()
+        try:
+            poll("those that are turned away", lambda: len(statuses) >= 40, 8)
+            said(place, "while keys hang")
+        finally:
+            release.set()
+            for thread in asks:
+                thread.join()
+            liar.stop()
+        expect(set(statuses) <= {401, 503} and statuses.count(503) >= 40, f"answered {statuses}")
+
+    checks.step("slow joins", slow_joins)
+    checks.step("keys that hang", hanging_keys)
+
+
+def run(checks, house, stranger, other):
     http = house.federation()
     redacted_content(checks, house, stranger, http)
     memberships(checks, house, stranger, http)
     transactions(checks, house, stranger, http)
+    patience(checks, house, stranger, other, http)

@@ -260,11 +260,36 @@ static void test_seen(void **state)
     places = NULL;
 }
 
+static void test_refused_transactions(void **state)
+{
+    struct destination *destination = destination_get(SLICE("narrow.example"));
+    size_t pdus = TRANSACTION_PDUS_MAX, edus = TRANSACTION_EDUS_MAX;
+    assert_int_equal(destination_pdus_max(destination), pdus);
+    for (int i = 0; i < 10; i++) { /* both are refused, over and over */
+        destination->flight = calloc(1, sizeof *destination->flight);
+        destination->flight->nid_count = destination_pdus_max(destination);
+        destination->flight->edu_count = destination_edus_max(destination, destination->flight->nid_count);
+        bool alone = destination_narrow(destination);
+        assert_int_equal(alone, i >= 8);
+        flight_destroy(&destination->flight);
+        assert_true(destination_pdus_max(destination) <= pdus && destination_edus_max(destination, 1) <= edus);
+        pdus = destination_pdus_max(destination);
+        edus = destination_edus_max(destination, 1);
+    }
+    assert_int_equal(pdus, 1);
+    assert_int_equal(edus, 0);
+    assert_int_equal(destination_edus_max(destination, 0), 1);
+    destination->flight = calloc(1, sizeof *destination->flight);
+    destination_landed(destination);
+    assert_int_equal(destination_edus_max(destination, 1), 1); /* wider again with each success */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_edu_queue),
+        cmocka_unit_test(test_refused_transactions),
         cmocka_unit_test(test_transaction),
         cmocka_unit_test(test_destination_live),
         cmocka_unit_test(test_destination_overflow),

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 import unittest
 
@@ -154,6 +155,51 @@ class Verifying(unittest.TestCase):
             self.assertEqual(verify(rig, row(gone)), ["OK"])
             self.assertEqual(verify(rig, row(gone)), ["OK"])
             self.assertEqual(notary.count("/_matrix/key/v2/query"), 1)
+
+    def test_notaries_first_for_many(self):
+        with Rig(BUILD) as rig:
+            notary, servers = rig.peer(), [rig.peer(seed=bytes([10 + number]) * 32) for number in range(16)]
+
+            def handle(method, path, body):
+                if not path.startswith("/_matrix/key/v2/query"):
+                    return None
+                wanted = json.loads(body)["server_keys"]
+                return 200, {"server_keys": [notary.sign(peer.keys()) for peer in servers[1:] if peer.name in wanted]}
+
+            notary.handle = handle
+            rig.kill(rig.worker("keys"))
+            rig.start("keys", trusted_key_servers=notary.name)
+            self.assertEqual(verify(rig, *(row(peer) for peer in servers)), ["OK"] * 16)
+            self.assertEqual(notary.count("/_matrix/key/v2/query"), 1)
+            self.assertEqual([peer.count("/_matrix/key/v2/server") for peer in servers], [1] + [0] * 15)  # only the one it did not know
+
+    def test_old_keys_and_requests(self):
+        with Rig(BUILD) as rig:
+            peer = rig.peer()
+            peer.old_keys = {"ed25519:old": {"key": unpadded(peer.key.public), "expired_ts": now_ms() + DAY}}
+            rows = [row(peer), row(peer, key_id="ed25519:old")]
+            self.assertEqual(verify(rig, *rows), ["OK", "OK"])
+            answer = rig.call("keys", "verify", {**entries(*rows), "requests": True})
+            self.assertEqual([FAULTS[code] for code in answer["reply"]["results"]], ["OK", "INVALID_SIGNATURE"])
+
+    def test_servers_that_hang(self):
+        """However many let us wait, what is known is checked."""
+        with Rig(BUILD) as rig:
+            known, release = rig.peer(), threading.Event()
+            self.assertEqual(verify(rig, row(known)), ["OK"])
+            hanging = [rig.peer() for _ in range(20)]
+            for peer in hanging:
+                peer.handle = lambda *_: (release.wait(60), (500, {}))[1]
+            threads = [threading.Thread(target=lambda peer=peer: rig.call("keys", "verify", entries(row(peer)))) for peer in hanging]
+            for thread in threads:
+                thread.start()
+            wait_until(lambda: sum(peer.count("/_matrix/key") for peer in hanging) >= 8, 10, "the questions")
+            self.assertEqual(verify(rig, row(known)), ["OK"])
+            wait_until(lambda: sum(thread.is_alive() for thread in threads) == 8, 20, "the others to be refused")
+            self.assertEqual(sum(peer.count("/_matrix/key") for peer in hanging), 8)
+            release.set()
+            for thread in threads:
+                thread.join()
 
     def test_negative_answers_are_kept(self):
         with Rig(BUILD) as rig:

@@ -108,6 +108,61 @@ class Events(unittest.TestCase):
             rig.say(room, "e")
             wait_until(lambda: peer.bodies()[-1] == "e", 1, "live again")
 
+    def test_refused_for_ever(self):
+        """One event and one EDU that the server answers with 400, whatever else is in the transaction."""
+        with Rig(BUILD, ALL) as rig:
+            peer = rig.peer()
+            peer.handle = lambda method, path, body: (400, {"errcode": "M_BAD_JSON"}) if "/send/" in path and b"poison" in body else None
+            room = rig.room(peer)
+            rig.call("sender", *edu(peer.name, content={"n": "poison"}))
+            rig.call("sender", *edu(peer.name, content={"n": "good"}))
+            rig.say(room, *(f"m{i}" for i in range(5)), "poison", *(f"n{i}" for i in range(5)))
+            expected = [f"m{i}" for i in range(5)] + [f"n{i}" for i in range(5)]
+            wake = lambda: rig.call("sender", "destination_up", {"destinations": [peer.name]})
+            wait_until(lambda: (wake(), peer.bodies() == expected)[1], 30, "the other events")
+            wait_until(lambda: (wake(), rig.sql("SELECT count(*) FROM outgoing_edu"))[1] == "0", 30, "the EDUs")
+            self.assertEqual([e["content"] for transaction in peer.transactions() for e in transaction.get("edus", [])], [{"n": "good"}])
+            rig.say(room, "afterwards")
+            wait_until(lambda: (wake(), peer.bodies()[-1] == "afterwards")[1], 10, "what comes afterwards")
+            wait_until(lambda: (wake(), rig.sql("SELECT count(*) FROM destination"))[1] == "0", 10, "the row to go")
+
+    def test_owed_from_the_join_on(self):
+        """A server that is owed something and joins a room: nothing of that room from before its join."""
+        with Rig(BUILD, ALL) as rig:
+            peer = rig.peer()
+            first, second = rig.room(peer), rig.room()
+            rig.say(first, "a")
+            wait_until(lambda: peer.bodies() == ["a"])
+            peer.stop()
+            rig.say(first, "b")
+            wait_until(lambda: rig.sql("SELECT count(*) FROM destination WHERE owed_pos IS NOT NULL") == "1", what="the back-off row")
+            rig.say(second, "before the join")
+            join = rig.say(second, "stands for the join")[0]
+            rig.sql(f"INSERT INTO membership (room_nid, user_id, server, membership, event_nid, is_local) SELECT room_nid, '@u:{peer.name}', "
+                    f"'{peer.name}', 'join', event_nid, false FROM event WHERE event_id = '{join}'")
+            rig.say(second, "after the join")
+            rig.say(first, "c")
+            peer.start()
+            wait_until(lambda: len(peer.bodies()) >= 5, 10, "catching up")
+            self.assertEqual(peer.bodies(), ["a", "b", "stands for the join", "after the join", "c"])
+
+    def test_servers_that_hang(self):
+        """Servers that never answered may hang as many as they are: those that do answer get what is new."""
+        with Rig(BUILD, ALL) as rig:
+            known, hanging, release = rig.peer(), [rig.peer() for _ in range(50)], threading.Event()
+            rig.say(rig.room(known), "first")
+            wait_until(lambda: known.bodies() == ["first"])
+            for peer in hanging:
+                peer.handle = lambda method, path, body: (release.wait(60), (500, {}))[1] if "/send/" in path else None
+            room = rig.room(known, *hanging)
+            rig.say(room, "second")
+            asked = lambda: sum(peer.count("/_matrix/federation/v1/send/") for peer in hanging)
+            wait_until(lambda: asked() == 40, 20, "those that may hang")
+            rig.say(room, "third")
+            wait_until(lambda: known.bodies() == ["first", "second", "third"], 20, "the server that answers")
+            self.assertEqual(asked(), 40)
+            release.set()
+
     def test_redacted_meanwhile(self):
         with Rig(BUILD, ALL) as rig:
             peer = rig.peer()

@@ -7,6 +7,7 @@
 #include "lib/store/event_row.h"
 #include "proto/stubs.h"
 #include "workers/events/nids.h"
+#include "workers/events/policy.h"
 #include "workers/events/state_keys.h"
 
 /* The state events a draft is judged by. Those composed earlier in the same write are not stored yet. */
@@ -164,7 +165,8 @@ enum fault compose(struct room_write *write, const struct event_draft *drafts, s
             return fault;
         events[i] = write->events[first + i].event;
     }
-    return compose_sign(call, write->room->version, events, count);
+    enum fault fault = compose_sign(call, write->room->version, events, count);
+    return fault || write->is_new_room ? fault : policy_sign(call, write->room, events, count, why);
 }
 
 enum fault compose_one(struct call *call, struct hot_room *room, const struct event_draft *draft, bool template_only,
@@ -190,7 +192,8 @@ enum fault compose_one(struct call *call, struct hot_room *room, const struct ev
         *event_id = SLICE_ABSENT;
         return FAULT_OK;
     }
-    if ((fault = compose_sign(call, room->version, &composed.event, 1)))
+    if ((fault = compose_sign(call, room->version, &composed.event, 1)) ||
+        (fault = policy_sign(call, room, &composed.event, 1, why)))
         return fault;
     *json = composed.event->raw;
     *event_id = composed.event->event_id;

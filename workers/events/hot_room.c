@@ -217,7 +217,7 @@ static struct event *parse(struct arena *arena, const struct hot_room *room, con
 {
     struct event *event = NULL;
     ensure(row->room_nid == room->room_nid);
-    ensure(event_parse(arena, room->version, row->json, &event, NULL) == FAULT_OK);
+    ensure(event_parse_history(arena, room->version, row->json, &event, NULL) == FAULT_OK);
     event->rejected = row->flags & EVENT_REJECTED;
     return event;
 }

@@ -88,7 +88,7 @@ static enum fault look_up(struct portion *portion)
         known->nid = row.event_nid;
         known->is_foreign = row.room_nid != portion->room->room_nid;
         if (!known->is_foreign) {
-            ensure(event_parse(call->arena, portion->room->version, row.json, &known->event, NULL) == FAULT_OK);
+            ensure(event_parse_history(call->arena, portion->room->version, row.json, &known->event, NULL) == FAULT_OK);
             known->event->rejected = row.flags & EVENT_REJECTED;
             if (event_is(known->event, "m.room.create"))
                 portion->create = known->event;

@@ -263,6 +263,13 @@ INSERT INTO backward_edge (room_nid, event_id, child_nid) SELECT $1, i, c FROM u
 -- param: event_ids text[]
 DELETE FROM backward_edge WHERE room_nid = $1 AND event_id = ANY($2);
 
+-- name: backward_edges_rest
+-- why: those that are left of the ones asked for
+-- param: room_nid bigint
+-- param: event_ids text[]
+-- param: retry_ts bigint
+UPDATE backward_edge SET retry_ts = $3 WHERE room_nid = $1 AND event_id = ANY($2);
+
 -- name: redaction_remember
 -- param: redacts text
 -- param: event_nid bigint

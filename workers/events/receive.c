@@ -18,6 +18,7 @@ struct reception {
     struct i64s state_ends;
     struct slices unknown; /* of state_event_ids, after a MISSING_EVENTS because of them */
     bool state_given, distribute;
+    bool not_recommended;  /* the one that is being received */
     bool soft_failed;      /* the last one that was received */
     int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
     int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
@@ -275,7 +276,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
         fault = inbound_check_state(write, event, write->state.map, &soft_why);
         if (fault && fault != FAULT_REJECTED)
             return fault;
-        soft_failed = fault == FAULT_REJECTED;
+        soft_failed = fault == FAULT_REJECTED || reception->not_recommended;
     }
 
     int64_t *prev = arena_new_array(call->arena, event->prev_events.len, int64_t);
@@ -370,6 +371,7 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
         reception.backfill_left = (int64_t)(count - i);
         call->arena = arena;
         reception.soft_failed = false;
+        reception.not_recommended = i < request->not_recommended.len && request->not_recommended.at[i];
         enum fault fault = receive_one(&reception, request->pdus.at[i], &missing, &why);
         call->arena = outer;
         if (fault_facts(fault)->retryable && fault != FAULT_MISSING_EVENTS)

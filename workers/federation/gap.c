@@ -169,9 +169,16 @@ static enum fault states_of_missing(struct gap *gap, const struct event *event, 
 static enum fault place(struct gap *gap, const struct checked_pdu *pdu, bool was_pushed, struct slice *why)
 {
     struct room_receive_reply reply;
-    struct room_receive_request request = {
-        .room_id = gap->room->room_id, .origin = gap->call->origin, .pdus = {&pdu->text, 1}, .mode = RECEIVE_LIVE};
-    enum fault fault = call_room_receive(gap->call, request.room_id, &request, &reply);
+    enum fault fault = gap->policy ? room_policy_check(gap->call, gap->policy, pdu->event) : FAULT_OK;
+    int64_t not_recommended = fault == FAULT_FORBIDDEN;
+    if (fault && fault != FAULT_FORBIDDEN)
+        return fault;
+    struct room_receive_request request = {.room_id = gap->room->room_id,
+                                           .origin = gap->call->origin,
+                                           .pdus = {&pdu->event->raw, 1},
+                                           .mode = RECEIVE_LIVE,
+                                           .not_recommended = {&not_recommended, 1}};
+    fault = call_room_receive(gap->call, request.room_id, &request, &reply);
     if (fault || reply.results.len == 0)
         return fault ? fault : FAULT_INTERNAL;
     if (reply.results.at[0] == FAULT_MISSING_EVENTS && !was_pushed) {
@@ -210,9 +217,10 @@ static enum fault fill(struct gap *gap, struct event *event, struct slice *why)
     return place(gap, &last, true, why);
 }
 
-enum fault gap_fill(struct call *call, const struct room_facts *room, struct event *event, struct slice *why)
+enum fault gap_fill(struct call *call, const struct room_facts *room, const struct room_policy *policy, struct event *event,
+                    struct slice *why)
 {
-    struct gap gap = {.call = call, .room = room, .version = event->version};
+    struct gap gap = {.call = call, .room = room, .policy = policy, .version = event->version};
     struct gate_place *gate;
     log_event(LOG_INFO, "events are missing before a PDU", LOG_STR("origin", call->origin), LOG_STR("room", room->room_id),
               LOG_STR("event", event->event_id));

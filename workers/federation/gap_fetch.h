@@ -2,12 +2,14 @@
 #ifndef MYELIN_FEDERATION_GAP_FETCH_H
 #define MYELIN_FEDERATION_GAP_FETCH_H
 
+#include "lib/store/policy.h"
 #include "lib/store/room_read.h"
 #include "workers/federation/pdu_check.h"
 
 struct gap {
     struct call *call;
     const struct room_facts *room;
+    const struct room_policy *policy; /* may be NULL */
     const struct room_version *version;
     struct slices servers; /* who may be asked: the origin, then a few others of the room */
     struct slice server;   /* who is asked now */

@@ -10,6 +10,6 @@
 bool take_membership(struct call *call, const struct room_facts *room, const char *membership, struct checked_pdu *pdu,
                      struct reply *answer);
 /* Persists it and passes it on to the room's other servers. False: *answer. */
-bool accept_membership(struct call *call, const struct room_facts *room, const struct event *event, struct reply *answer);
+bool accept_membership(struct call *call, const struct room_facts *room, struct event *event, struct reply *answer);
 
 #endif

@@ -3,9 +3,10 @@
 
 #include "proto/stubs.h"
 
-/* A server signs with one key, two while it changes keys. What relays add is not looked at, and many entries under one name cannot
- * keep those of another out. */
-enum { SIGNERS_MAX = 3, SIGNATURES_OF_ONE_MAX = 4, CLAIMS_PER_PDU = SIGNERS_MAX * SIGNATURES_OF_ONE_MAX, BATCH = 500 };
+/* Signatures are in no hash: whoever passed the event on may have added some, under any name. So only the servers that must have
+ * signed are looked at, each by itself, and so many of its entries that junk cannot crowd a good one out without making itself the
+ * problem. */
+enum { SIGNERS_MAX = 3, SIGNATURES_OF_ONE_MAX = 64, BATCH = 500 };
 
 /* One signature to verify; several key ids of one server count as alternatives: any good one is enough. */
 struct claim {
@@ -20,34 +21,52 @@ static void parse(struct call *call, struct checked_pdu *pdu)
         pdu->fault = pdu->fault ? pdu->fault : FAULT_UNSUPPORTED_ROOM_VERSION;
         return;
     }
-    pdu->fault = event_parse(call->arena, pdu->version, pdu->text, &pdu->event, &pdu->why);
+    enum fault (*parse_event)(struct arena *, const struct room_version *, struct slice, struct event **, const char **) =
+        pdu->is_history ? event_parse_history : event_parse;
+    pdu->fault = parse_event(call->arena, pdu->version, pdu->text, &pdu->event, &pdu->why);
     if (pdu->fault)
         return;
     if (!event_content_hash_matches(call->arena, pdu->event)) {
         struct slice redacted = event_redact(call->arena, pdu->version, pdu->event->json);
-        if ((pdu->fault = event_parse(call->arena, pdu->version, redacted, &pdu->event, &pdu->why)))
+        if ((pdu->fault = parse_event(call->arena, pdu->version, redacted, &pdu->event, &pdu->why)))
             return;
     }
     pdu->text = pdu->event->raw;
 }
 
-static size_t add_claims(struct call *call, const struct checked_pdu *pdu, size_t index, struct claim *claims)
+struct claims {
+    struct claim *at;
+    size_t count, room;
+};
+
+static void claim_add(struct arena *arena, struct claims *claims, struct claim claim)
+{
+    if (claims->count == claims->room) {
+        size_t room = claims->room ? claims->room * 2 : 16;
+        claims->at = claims->room ? arena_grow(arena, claims->at, claims->room * sizeof claim, room * sizeof claim)
+                                  : arena_alloc_raw(arena, room * sizeof claim);
+        claims->room = room;
+    }
+    claims->at[claims->count++] = claim;
+}
+
+static void add_claims(struct call *call, const struct checked_pdu *pdu, size_t index, struct claims *claims)
 {
     struct slice servers[SIGNERS_MAX];
-    size_t signers = event_required_signers(pdu->event, servers), count = 0;
+    size_t signers = event_required_signers(pdu->event, servers);
     struct slice message = event_signing_bytes(call->arena, pdu->version, pdu->event->json);
     for (size_t i = 0; i < signers; i++) {
         struct slices key_ids = json_signature_key_ids(call->arena, pdu->event->json, servers[i]);
         for (size_t k = 0; k < key_ids.len && k < SIGNATURES_OF_ONE_MAX; k++)
-            claims[count++] = (struct claim){.pdu = index,
-                                             .signer = i,
-                                             .server = servers[i],
-                                             .key_id = key_ids.at[k],
-                                             .signature = json_signature(pdu->event->json, servers[i], key_ids.at[k]),
-                                             .message = message,
-                                             .valid_at = pdu->version->enforce_key_validity ? pdu->event->origin_server_ts : 0};
+            claim_add(call->arena, claims,
+                      (struct claim){.pdu = index,
+                                     .signer = i,
+                                     .server = servers[i],
+                                     .key_id = key_ids.at[k],
+                                     .signature = json_signature(pdu->event->json, servers[i], key_ids.at[k]),
+                                     .message = message,
+                                     .valid_at = pdu->version->enforce_key_validity ? pdu->event->origin_server_ts : 0});
     }
-    return count;
 }
 
 static enum fault verify_claims(struct call *call, const struct claim *claims, size_t count, int64_t *results)
@@ -88,26 +107,25 @@ static enum fault verify_claims(struct call *call, const struct claim *claims, s
 
 enum fault pdus_check(struct call *call, struct checked_pdu *pdus, size_t count)
 {
-    struct claim *claims = arena_new_array(call->arena, count * CLAIMS_PER_PDU, struct claim);
-    size_t claim_count = 0;
+    struct claims claims = {0};
     for (size_t i = 0; i < count; i++) {
         parse(call, &pdus[i]);
         if (pdus[i].fault == FAULT_OK)
-            claim_count += add_claims(call, &pdus[i], i, claims + claim_count);
+            add_claims(call, &pdus[i], i, &claims);
     }
-    int64_t *results = arena_new_array(call->arena, claim_count, int64_t);
-    for (size_t i = 0; i < claim_count; i++)
+    int64_t *results = arena_new_array(call->arena, claims.count, int64_t);
+    for (size_t i = 0; i < claims.count; i++)
         results[i] = FAULT_PEER;
-    enum fault fault = verify_claims(call, claims, claim_count, results);
+    enum fault fault = verify_claims(call, claims.at, claims.count, results);
     if (fault)
         return fault;
     /* Each required signer needs one good signature. */
     uint8_t *good = arena_new_array(call->arena, count, uint8_t), *unknown = arena_new_array(call->arena, count, uint8_t);
-    for (size_t i = 0; i < claim_count; i++) {
+    for (size_t i = 0; i < claims.count; i++) {
         if (results[i] == FAULT_OK)
-            good[claims[i].pdu] |= (uint8_t)(1u << claims[i].signer);
+            good[claims.at[i].pdu] |= (uint8_t)(1u << claims.at[i].signer);
         else if (results[i] == FAULT_PEER)
-            unknown[claims[i].pdu] = 1;
+            unknown[claims.at[i].pdu] = 1;
     }
     for (size_t i = 0; i < count; i++) {
         struct slice servers[SIGNERS_MAX];
@@ -122,16 +140,28 @@ enum fault pdus_check(struct call *call, struct checked_pdu *pdus, size_t count)
     return FAULT_OK;
 }
 
-enum fault pdus_check_texts(struct call *call, const struct room_version *version, const struct json *array,
-                            struct checked_pdu **out, size_t *count)
+static enum fault check_texts(struct call *call, const struct room_version *version, const struct json *array, bool is_history,
+                              struct checked_pdu **out, size_t *count)
 {
     size_t room = json_is(array, JSON_ARRAY) ? array->count : 0, filled = 0;
     struct checked_pdu *pdus = arena_new_array(call->arena, room, struct checked_pdu);
     json_each (item, array)
-        pdus[filled++] = (struct checked_pdu){.version = version, .text = item->span};
+        pdus[filled++] = (struct checked_pdu){.version = version, .text = item->span, .is_history = is_history};
     *out = pdus;
     *count = filled;
     return pdus_check(call, pdus, filled);
+}
+
+enum fault pdus_check_texts(struct call *call, const struct room_version *version, const struct json *array,
+                            struct checked_pdu **out, size_t *count)
+{
+    return check_texts(call, version, array, false, out, count);
+}
+
+enum fault pdus_check_history(struct call *call, const struct room_version *version, const struct json *array,
+                              struct checked_pdu **out, size_t *count)
+{
+    return check_texts(call, version, array, true, out, count);
 }
 
 enum fault pdu_countersigned(struct call *call, const struct event *event, const struct json *returned, struct slice server,
@@ -139,23 +169,23 @@ enum fault pdu_countersigned(struct call *call, const struct event *event, const
 {
     struct slices key_ids = json_signature_key_ids(call->arena, returned, server);
     struct slice message = event_signing_bytes(call->arena, event->version, event->json);
-    struct claim claims[SIGNATURES_OF_ONE_MAX];
-    int64_t results[SIGNATURES_OF_ONE_MAX];
-    size_t count = 0;
-    for (; count < key_ids.len && count < SIGNATURES_OF_ONE_MAX; count++) {
-        results[count] = FAULT_PEER;
-        claims[count] = (struct claim){.server = server,
-                                       .key_id = key_ids.at[count],
-                                       .signature = json_signature(returned, server, key_ids.at[count]),
-                                       .message = message,
-                                       .valid_at = event->version->enforce_key_validity ? event->origin_server_ts : 0};
-    }
-    enum fault fault = verify_claims(call, claims, count, results), verdict = FAULT_INVALID_SIGNATURE;
+    struct claims claims = {0};
+    for (size_t i = 0; i < key_ids.len && i < SIGNATURES_OF_ONE_MAX; i++)
+        claim_add(call->arena, &claims,
+                  (struct claim){.server = server,
+                                 .key_id = key_ids.at[i],
+                                 .signature = json_signature(returned, server, key_ids.at[i]),
+                                 .message = message,
+                                 .valid_at = event->version->enforce_key_validity ? event->origin_server_ts : 0});
+    int64_t *results = arena_new_array(call->arena, claims.count, int64_t);
+    for (size_t i = 0; i < claims.count; i++)
+        results[i] = FAULT_PEER;
+    enum fault fault = verify_claims(call, claims.at, claims.count, results), verdict = FAULT_INVALID_SIGNATURE;
     if (fault)
         return fault;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < claims.count; i++) {
         if (results[i] == FAULT_OK) {
-            *out = event_add_signature(call->arena, event->raw, server, key_ids.at[i], claims[i].signature);
+            *out = event_add_signature(call->arena, event->raw, server, key_ids.at[i], claims.at[i].signature);
             return FAULT_OK;
         }
         if (results[i] == FAULT_PEER)

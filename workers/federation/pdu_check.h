@@ -9,6 +9,7 @@
 struct checked_pdu {
     const struct room_version *version; /* in: NULL counts as refused already */
     struct slice text;                  /* in: JSON as received; out: canonical, what room_receive takes */
+    bool is_history;                    /* in: from /backfill, which has no limits on prev and auth events */
     struct event *event;                /* NULL when it could not be parsed */
     enum fault fault;                   /* OK, BAD_JSON, TOO_LARGE, INVALID_SIGNATURE, PEER (no key could be had) */
     const char *why;
@@ -19,6 +20,8 @@ enum fault pdus_check(struct call *call, struct checked_pdu *pdus, size_t count)
 enum fault pdus_check_texts(struct call *call, const struct room_version *version, const struct json *array,
                             struct checked_pdu **out, size_t *count);
 
+enum fault pdus_check_history(struct call *call, const struct room_version *version, const struct json *array,
+                              struct checked_pdu **out, size_t *count);
 /* Did `server` sign our event? Its signatures are taken from `returned`, its answer; nothing else of that is. *out: the event's
  * bytes with a good one added. INVALID_SIGNATURE: there is none; PEER: the key could not be had. */
 enum fault pdu_countersigned(struct call *call, const struct event *event, const struct json *returned, struct slice server,

@@ -49,20 +49,33 @@ JOIN current_state c ON c.room_nid = $1 AND c.type = t.type AND c.state_key = ''
 -- name: history_edges
 -- why: the newest edges first: what a client scrolling back reaches next
 -- param: room_nid bigint
+-- param: now_ts bigint
 -- column: event_id text
 SELECT b.event_id FROM backward_edge b JOIN event e ON e.event_nid = b.child_nid
-WHERE b.room_nid = $1 GROUP BY b.event_id ORDER BY max(e.depth) DESC LIMIT 20;
+WHERE b.room_nid = $1 AND b.retry_ts <= $2 GROUP BY b.event_id ORDER BY max(e.depth) DESC LIMIT 20;
 
--- name: event_near
+-- name: placed_events
+-- param: event_ids text[]
+-- column: event_id text
+SELECT event_id FROM event WHERE event_id = ANY($1) AND room_pos IS NOT NULL;
+
+-- name: event_from
 -- param: room_nid bigint
 -- param: ts bigint
--- param: forwards boolean
 -- column: event_id text
 -- column: origin_server_ts bigint
 SELECT event_id, origin_server_ts FROM event
-WHERE room_nid = $1 AND room_pos IS NOT NULL AND flags & 7 = 0
-  AND CASE WHEN $3 THEN origin_server_ts >= $2 ELSE origin_server_ts <= $2 END
-ORDER BY CASE WHEN $3 THEN origin_server_ts ELSE -origin_server_ts END, CASE WHEN $3 THEN room_pos ELSE -room_pos END LIMIT 1;
+WHERE room_nid = $1 AND room_pos IS NOT NULL AND flags & 7 = 0 AND origin_server_ts >= $2
+ORDER BY origin_server_ts, room_pos LIMIT 1;
+
+-- name: event_until
+-- param: room_nid bigint
+-- param: ts bigint
+-- column: event_id text
+-- column: origin_server_ts bigint
+SELECT event_id, origin_server_ts FROM event
+WHERE room_nid = $1 AND room_pos IS NOT NULL AND flags & 7 = 0 AND origin_server_ts <= $2
+ORDER BY origin_server_ts DESC, room_pos DESC LIMIT 1;
 
 -- name: received_expire
 -- param: before bigint

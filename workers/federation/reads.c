@@ -308,11 +308,15 @@ struct reply federation_timestamp_to_event(struct call *call)
     if (!room_open(call, NEED_MEMBER, &room, &answer))
         return answer;
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_event_near(batch, room.room_nid, ts, forwards);
+    struct db_result *result = forwards ? q_event_from(batch, room.room_nid, ts) : q_event_until(batch, room.room_nid, ts);
     enum fault fault = db_run(batch);
-    struct event_near_row row;
-    if (fault || !event_near_next(result, &row))
+    struct event_from_row from;
+    struct event_until_row row;
+    bool found = !fault && (forwards ? event_from_next(result, &from) : event_until_next(result, &row));
+    if (!found)
         return call_fail(call, fault ? fault : FAULT_NOT_FOUND, fault ? NULL : "No event there");
+    if (forwards)
+        row = (struct event_until_row){.event_id = from.event_id, .origin_server_ts = from.origin_server_ts};
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
     json_put_string(&w, "event_id", row.event_id);

@@ -29,6 +29,8 @@ enum fault room_standing_get(struct call *call, struct map *seen, struct slice r
             standing->is_resident = server_is_joined(call, standing->room.room_nid, server_name(), &fault);
         if (fault || (standing->is_known && (fault = acl_allows(call, standing->room.room_nid, server, &standing->is_allowed))))
             return fault;
+        if (standing->is_resident && (fault = room_policy_find(call, standing->room.room_nid, &standing->policy)))
+            return fault;
         map_put(seen, room_id, standing);
     }
     *out = standing;

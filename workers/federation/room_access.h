@@ -3,6 +3,7 @@
 #define MYELIN_FEDERATION_ROOM_ACCESS_H
 
 #include "lib/base/map.h"
+#include "lib/store/policy.h"
 #include "lib/store/room_read.h"
 
 /* m.room.server_acl of the current state. */
@@ -12,6 +13,7 @@ enum fault acl_allows(struct call *call, int64_t room_nid, struct slice server, 
 struct room_standing {
     struct room_facts room;
     bool is_known, is_resident, is_allowed; /* heard of; we have members in it; the server may send to it (ACL) */
+    struct room_policy policy;
 };
 enum fault room_standing_get(struct call *call, struct map *seen, struct slice room_id, struct slice server,
                              const struct room_standing **out);

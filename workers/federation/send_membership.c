@@ -58,12 +58,18 @@ static bool vouch(struct call *call, const struct room_facts *room, struct check
     return true;
 }
 
-bool accept_membership(struct call *call, const struct room_facts *room, const struct event *event, struct reply *answer)
+bool accept_membership(struct call *call, const struct room_facts *room, struct event *event, struct reply *answer)
 {
+    struct room_policy policy;
+    enum fault fault = room_policy_find(call, room->room_nid, &policy);
+    if (fault || (fault = room_policy_check(call, &policy, event))) { /* who is not in the room could not ask before */
+        *answer = call_fail(call, fault, fault == FAULT_FORBIDDEN ? arena_cstr(call->arena, call->why) : NULL);
+        return false;
+    }
     struct room_receive_request request = {
         .room_id = room->room_id, .origin = call->origin, .pdus = {&event->raw, 1}, .mode = RECEIVE_LIVE, .distribute = true};
     struct room_receive_reply reply;
-    enum fault fault = call_room_receive(call, room->room_id, &request, &reply);
+    fault = call_room_receive(call, room->room_id, &request, &reply);
     if (!fault)
         fault = reply.results.len ? (enum fault)reply.results.at[0] : FAULT_INTERNAL;
     if (fault == FAULT_OK && !(reply.soft_failed.len && reply.soft_failed.at[0]))

@@ -18,6 +18,7 @@ enum { PDUS_MAX = 50 };
 struct inbound_pdu {
     struct slice room_id, event_id;
     struct room_facts room;
+    const struct room_policy *policy; /* NULL: no events of this room are judged */
     enum fault result;
     struct slice why;
     bool done;
@@ -48,6 +49,7 @@ static enum fault open_room(struct call *call, struct map *seen, const struct js
     if (fault)
         return fault;
     pdu->room = standing->room;
+    pdu->policy = standing->is_resident ? &standing->policy : NULL;
     if (standing->is_known && !standing->is_resident && (fault = is_withdrawal(call, &pdu->room, json, &pdu->is_withdrawal)))
         return fault;
     if (pdu->is_withdrawal) { /* there is no state of the room to look into */
@@ -84,15 +86,23 @@ static enum fault receive_room(struct call *call, struct inbound_pdu *pdus, stru
 {
     struct slice *texts = arena_new_array(call->arena, count, struct slice);
     size_t *places = arena_new_array(call->arena, count, size_t), taken = 0;
+    int64_t *not_recommended = arena_new_array(call->arena, count, int64_t);
     for (size_t i = first; i < count; i++) {
         if (pdus[i].done || !slice_eq(pdus[i].room_id, pdus[first].room_id))
             continue;
         pdus[i].done = true;
-        texts[taken] = checked[i].text;
+        enum fault policy = pdus[i].policy ? room_policy_check(call, pdus[i].policy, checked[i].event) : FAULT_OK;
+        if (policy && policy != FAULT_FORBIDDEN)
+            return policy;
+        not_recommended[taken] = policy == FAULT_FORBIDDEN;
+        texts[taken] = checked[i].event->raw;
         places[taken++] = i;
     }
-    struct room_receive_request request = {
-        .room_id = pdus[first].room_id, .origin = call->origin, .pdus = {texts, taken}, .mode = RECEIVE_LIVE};
+    struct room_receive_request request = {.room_id = pdus[first].room_id,
+                                           .origin = call->origin,
+                                           .pdus = {texts, taken},
+                                           .mode = RECEIVE_LIVE,
+                                           .not_recommended = {not_recommended, taken}};
     struct room_receive_reply reply;
     enum fault fault = call_room_receive(call, request.room_id, &request, &reply);
     if (fault)
@@ -102,7 +112,7 @@ static enum fault receive_room(struct call *call, struct inbound_pdu *pdus, stru
         pdu->result = (enum fault)reply.results.at[i];
         pdu->why = i < reply.whys.len ? reply.whys.at[i] : SLICE_ABSENT;
         if (pdu->result == FAULT_MISSING_EVENTS)
-            pdu->result = gap_fill(call, &pdu->room, checked[places[i]].event, &pdu->why);
+            pdu->result = gap_fill(call, &pdu->room, pdu->policy, checked[places[i]].event, &pdu->why);
         if (fault_facts(pdu->result)->retryable && pdu->result != FAULT_PEER && pdu->result != FAULT_MISSING_EVENTS)
             return pdu->result; /* our own trouble: nothing is remembered, and the sender comes again with all of it */
     }

@@ -16,7 +16,14 @@
 #include "lib/matrix/ids.h"
 #include "proto/stubs.h"
 
-enum { ASK_WITHIN_MS = 10000, ASK_AGAIN_MS = 60000, NOTARY_ANSWER_BYTES_MAX = 16 * 1024 * 1024, NOTARIES_MAX = 8 };
+enum {
+    ASK_WITHIN_MS = 10000,
+    ASK_AGAIN_MS = 60000,
+    NOTARY_ANSWER_BYTES_MAX = 16 * 1024 * 1024,
+    NOTARIES_MAX = 8,
+    NOTARY_SERVERS_MAX = 100, /* in one question: what we answer ourselves */
+    MANY_SERVERS = 16,        /* from so many on the notaries come first: one question instead of so many connections */
+};
 
 struct flight { /* a server that is being asked */
     int references;
@@ -25,8 +32,9 @@ struct flight { /* a server that is being asked */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t landed;
-static struct map *flights; /* guarded by lock: server → struct flight */
-static struct metric *asked_servers, *asked_notaries, *failed;
+static struct map *flights;            /* guarded by lock: server → struct flight */
+static int waiting[2], waiting_max[2]; /* by enum fetch_for; guarded by lock */
+static struct metric *asked_servers, *asked_notaries, *failed, *refused;
 
 void key_fetch_start(struct worker *worker)
 {
@@ -36,6 +44,10 @@ void key_fetch_start(struct worker *worker)
     pthread_cond_init(&landed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     flights = map_create(NULL);
+    int threads = worker_settings(worker)->threads_of[worker_service(worker)];
+    waiting_max[FETCH_TO_VERIFY] = threads / 2 > 0 ? threads / 2 : 1;
+    waiting_max[FETCH_TO_VOUCH] = threads / 4 > 0 ? threads / 4 : 1; /* anybody may ask, for any name */
+    refused = metric_counter("myelin_keys_fetches_refused_total", "Look-ups that found too many others waiting", NULL);
     asked_servers = metric_counter("myelin_keys_fetches_total", "Questions for keys to other servers", "to=\"server\"");
     asked_notaries = metric_counter("myelin_keys_fetches_total", "Questions for keys to other servers", "to=\"notary\"");
     failed = metric_counter("myelin_keys_fetch_failures_total", "Servers whose keys nobody gave", NULL);
@@ -192,11 +204,8 @@ static struct slice notary_question(struct call *call, const struct slice *serve
     return json_done(&w);
 }
 
-static void ask_notary(struct call *call, struct slice notary, struct slice *servers, size_t count)
+static void ask_notary(struct call *call, struct slice notary, const struct key_record *record, struct slice *servers, size_t count)
 {
-    const struct key_record *record = notary_record(call, notary);
-    if (record->count == 0)
-        return;
     struct fetch_request request = {.destination = notary,
                                     .method = SLICE("POST"),
                                     .uri = SLICE("/_matrix/key/v2/query"),
@@ -226,6 +235,7 @@ static void ask_notary(struct call *call, struct slice notary, struct slice *ser
     }
 }
 
+/* The servers that are left are moved to the front; returns how many. */
 static size_t ask_notaries(struct call *call, struct slice *servers, size_t count)
 {
     struct slice rest = slice_from_cstr(worker_settings(call->worker)->trusted_key_servers), name;
@@ -237,14 +247,61 @@ static size_t ask_notaries(struct call *call, struct slice *servers, size_t coun
         name = slice_trim(name);
         if (!server_name_is_valid(name) || slice_eq(name, server_name()))
             continue;
-        ask_notary(call, name, servers, count);
+        const struct key_record *record = notary_record(call, name);
+        for (size_t from = 0; record->count && from < count; from += NOTARY_SERVERS_MAX)
+            ask_notary(call, name, record, servers + from, count - from < NOTARY_SERVERS_MAX ? count - from : NOTARY_SERVERS_MAX);
         count = still_wanted(servers, count);
     }
     return count;
 }
 
-void keys_fetch(struct call *call, struct slices servers)
+/* ---- not all threads may wait */
+
+struct waiter {
+    enum fetch_for purpose;
+    bool counts;
+};
+
+static void stop_waiting(void *object)
 {
+    struct waiter *waiter = object;
+    pthread_mutex_lock(&lock);
+    waiting[waiter->purpose] -= waiter->counts;
+    waiter->counts = false;
+    pthread_mutex_unlock(&lock);
+}
+
+/* Under the lock: others ask for all of these already. */
+static bool are_asked_for(struct slices servers)
+{
+    for (size_t i = 0; i < servers.len; i++)
+        if (!map_has(flights, servers.at[i]))
+            return false;
+    return true;
+}
+
+/* Who only joins others to verify is not counted: look-ups of one server come one after another (the message's lane). */
+static bool may_wait(struct call *call, enum fetch_for purpose, struct slices servers, struct waiter **out)
+{
+    struct waiter *waiter = *out = arena_new(call->arena, struct waiter);
+    waiter->purpose = purpose;
+    arena_defer(call->arena, stop_waiting, waiter);
+    pthread_mutex_lock(&lock);
+    bool joins = purpose == FETCH_TO_VERIFY && are_asked_for(servers);
+    waiter->counts = !joins && waiting[purpose] < waiting_max[purpose];
+    waiting[purpose] += waiter->counts;
+    bool may = joins || waiter->counts;
+    pthread_mutex_unlock(&lock);
+    if (!may)
+        metric_add(refused, 1);
+    return may;
+}
+
+void keys_fetch(struct call *call, enum fetch_for purpose, struct slices servers)
+{
+    struct waiter *waiter;
+    if (!may_wait(call, purpose, servers, &waiter))
+        return;
     struct boarding *boardings = arena_new_array(call->arena, servers.len, struct boarding);
     struct slice *ours = arena_new_array(call->arena, servers.len, struct slice);
     size_t count = 0;
@@ -256,9 +313,14 @@ void keys_fetch(struct call *call, struct slices servers)
     }
     int64_t deadline_ms = call->deadline_ms, within_ms = clock_monotonic_ms() + ASK_WITHIN_MS;
     call->deadline_ms = within_ms < deadline_ms ? within_ms : deadline_ms;
+    bool notaries_first = count >= MANY_SERVERS;
+    if (notaries_first)
+        count = ask_notaries(call, ours, count);
     ask_servers(call, ours, count);
+    count = still_wanted(ours, count);
     call->deadline_ms = deadline_ms;
-    count = ask_notaries(call, ours, still_wanted(ours, count));
+    if (!notaries_first)
+        count = ask_notaries(call, ours, count);
     for (size_t i = 0; i < count; i++)
         key_record_failed(call, ours[i]);
     metric_add(failed, (int64_t)count);
@@ -272,4 +334,5 @@ void keys_fetch(struct call *call, struct slices servers)
             land(&boardings[i]);
         }
     }
+    stop_waiting(waiter);
 }

@@ -31,7 +31,7 @@ static struct reply vouch(struct call *call, const struct slice *servers, const 
             to_ask[ask_count++] = servers[i];
     }
     if (ask_count)
-        keys_fetch(call, (struct slices){to_ask, ask_count});
+        keys_fetch(call, FETCH_TO_VOUCH, (struct slices){to_ask, ask_count});
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
     json_put_array(&w, "server_keys");

@@ -102,7 +102,8 @@ static struct slice good_key(const struct verify_request *request, size_t i, con
 {
     const struct verify_key *key = verify_key_find(signer->keys, signer->count, request->key_ids.at[i]);
     *known = key != NULL;
-    return key && verify_key_is_good_at(key, request->valid_at.at[i]) ? key->public_key : SLICE_ABSENT;
+    bool good = key && !(request->requests && key->is_old) && verify_key_is_good_at(key, request->valid_at.at[i]);
+    return good ? key->public_key : SLICE_ABSENT;
 }
 
 /* Servers of entries that cannot be checked yet, and that may be asked now. */
@@ -164,7 +165,7 @@ enum fault answer_verify(struct call *call, const struct verify_request *request
         return fault;
     struct slices servers = servers_to_ask(call, request, checks);
     if (servers.len) {
-        keys_fetch(call, servers);
+        keys_fetch(call, FETCH_TO_VERIFY, servers);
         for (size_t i = 0; i < signer_count; i++) {
             if (!slice_eq(signers[i].name, server_name()))
                 look_up(call, &signers[i]);

@@ -96,7 +96,7 @@ enum fault catch_up(struct call *call, struct destination *destination, struct f
     size_t wanted = 0;
     destinations_lock();
     const struct owed_list *list = &destination->list;
-    for (; wanted < TRANSACTION_PDUS_MAX && list->at + wanted < list->count; wanted++)
+    for (; wanted < destination_pdus_max(destination) && list->at + wanted < list->count; wanted++)
         nids[wanted] = list->nids[list->at + wanted];
     flight->min_pos = wanted ? list->positions[list->at] : 0;
     destinations_unlock();

@@ -59,7 +59,7 @@ static void take_queue(struct call *call, struct destination *destination, struc
     struct pdu *pdus[TRANSACTION_PDUS_MAX];
     size_t count = 0;
     destinations_lock();
-    for (; count < TRANSACTION_PDUS_MAX && count < destination->queue_count; count++)
+    for (; count < destination_pdus_max(destination) && count < destination->queue_count; count++)
         pdus[count] = pdu_hold(destination->queue[count]);
     destinations_unlock();
     for (size_t i = 0; i < count; i++) {
@@ -77,13 +77,18 @@ static void take_queue(struct call *call, struct destination *destination, struc
 static enum fault take_outbox(struct call *call, struct destination *destination, struct flight *flight, struct parts *parts)
 {
     destinations_lock();
-    bool wanted = destination->has_outbox && distributor_owns(destination->slot);
+    size_t max = destination_edus_max(destination, parts->pdu_count);
+    bool wanted = max && destination->has_outbox && distributor_owns(destination->slot);
+    if (!max) {
+        destinations_unlock();
+        return FAULT_OK;
+    }
     destination->has_outbox = false; /* what comes from now on sets it again */
     destinations_unlock();
     if (!wanted)
         return FAULT_OK;
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_outbox_page(batch, destination->server, TRANSACTION_EDUS_MAX);
+    struct db_result *result = q_outbox_page(batch, destination->server, (int64_t)max);
     enum fault fault = db_run(batch);
     struct outbox_page_row row;
     while (!fault && outbox_page_next(result, &row)) {
@@ -91,7 +96,7 @@ static enum fault take_outbox(struct call *call, struct destination *destination
         parts->edus[parts->edu_count++] = edu_json(call->arena, row.type, row.content);
     }
     destinations_lock();
-    destination->has_outbox |= fault || parts->edu_count == TRANSACTION_EDUS_MAX;
+    destination->has_outbox |= fault || parts->edu_count == max;
     destinations_unlock();
     return fault;
 }
@@ -100,8 +105,9 @@ static void take_edus(struct call *call, struct destination *destination, struct
 {
     struct edu_queue taken = {0};
     struct slice *out = parts->edus + parts->edu_count;
-    size_t max = TRANSACTION_EDUS_MAX - parts->edu_count;
     destinations_lock();
+    size_t allowed = destination_edus_max(destination, parts->pdu_count);
+    size_t max = allowed > parts->edu_count ? allowed - parts->edu_count : 0;
     if (destination->edus.count <= max) { /* the usual case: all of them, and the JSON is made without the lock */
         taken = destination->edus;
         destination->edus = (struct edu_queue){0};
@@ -174,6 +180,7 @@ static void succeed(struct call *call, struct destination *destination)
     destinations_lock();
     bool was_failing = backoff_is_failing(&destination->backoff), owns = distributor_owns(destination->slot);
     backoff_clear(&destination->backoff);
+    destination->is_proven = true;
     destination_landed(destination);
     bool clears = destination->has_row && owns && !undelivered_pos(destination);
     bool recovers = destination->has_row && !clears && was_failing;
@@ -199,6 +206,38 @@ static void succeed(struct call *call, struct destination *destination)
     destination->has_outbox |= row_count > 0; /* sent once more */
     destination->has_row |= clears;
     destinations_unlock();
+}
+
+/* "400" and "413" are about the transaction: it is made anew, smaller, until what the server cannot take is alone, which it then
+ * never gets: everything else would wait for it for ever. A server that says so to everything loses one event per back-off, no
+ * more. */
+static void refuse(struct call *call, struct destination *destination, int status, struct slice answer)
+{
+    struct flight *flight = destination->flight; /* ours alone while is_running */
+    int64_t nid = flight->nid_count ? flight->nids[0] : 0, row = flight->edu_row_count ? flight->edu_nids[0] : 0;
+    destinations_lock();
+    bool alone = destination_narrow(destination);
+    if (alone) {
+        destination_give_up(destination);
+    } else {
+        destination->has_outbox |= flight->edu_row_count > 0;
+        flight_destroy(&destination->flight);
+    }
+    destinations_unlock();
+    if (!alone)
+        return;
+    metric_add(pdus_refused, nid != 0);
+    log_event(LOG_WARN, "what a server refuses for ever is not sent to it", LOG_STR("server", destination->server),
+              LOG_I64("status", status), LOG_I64("event_nid", nid), LOG_STR("answer", slice_sub(answer, 0, 200)));
+    if (row) {
+        struct db_batch *batch = call_batch(call);
+        q_outbox_delete(batch, (struct i64s){&row, 1});
+        if (db_run(batch)) {
+            destinations_lock();
+            destination->has_outbox = true; /* once more, then */
+            destinations_unlock();
+        }
+    }
 }
 
 static void fail(struct call *call, struct destination *destination, enum fault fault, int status)
@@ -254,6 +293,8 @@ static void send_flight(struct call *call, struct destination *destination, bool
         destination->idle_until_ms = clock_monotonic_ms() + DATABASE_AWAY_MS;
         destinations_unlock();
     } else if (fault || answer.status < 200 || answer.status > 299) {
+        if (!fault && (answer.status == 400 || answer.status == 413))
+            refuse(call, destination, answer.status, answer.body);
         fail(call, destination, fault, answer.status);
     } else {
         log_refusals(call, destination->server, answer.body);

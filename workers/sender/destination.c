@@ -266,6 +266,8 @@ void destination_skip(struct destination *destination, size_t count)
 void destination_landed(struct destination *destination)
 {
     struct flight *flight = destination->flight;
+    if (destination->narrowness > 0)
+        destination->narrowness--; /* a wide one may do again */
     remove_from_queue(destination, flight->nids, flight->nid_count);
     struct owed_list *list = &destination->list;
     while (list->at < list->count && carries(flight->nids, flight->nid_count, list->nids[list->at]))
@@ -282,6 +284,44 @@ void destination_landed(struct destination *destination)
         destination->last_count = flight->nid_count;
     }
     flight_destroy(&destination->flight);
+}
+
+/* Halved so often that one of each is left, and then once more: an event goes without EDUs. */
+enum { NARROWEST = 8 };
+_Static_assert(TRANSACTION_PDUS_MAX >> (NARROWEST - 1) == 0 && TRANSACTION_EDUS_MAX >> (NARROWEST - 1) == 0, "halved to nothing");
+
+size_t destination_pdus_max(const struct destination *destination)
+{
+    size_t max = TRANSACTION_PDUS_MAX >> destination->narrowness;
+    return max ? max : 1;
+}
+
+size_t destination_edus_max(const struct destination *destination, size_t pdu_count)
+{
+    size_t max = TRANSACTION_EDUS_MAX >> destination->narrowness;
+    return destination->narrowness == NARROWEST && pdu_count ? 0 : max ? max : 1;
+}
+
+bool destination_narrow(struct destination *destination)
+{
+    const struct flight *flight = destination->flight;
+    bool alone = flight->nid_count + flight->edu_count == 1;
+    if (!alone && destination->narrowness < NARROWEST)
+        destination->narrowness++;
+    return alone;
+}
+
+void destination_give_up(struct destination *destination)
+{
+    const struct flight *flight = destination->flight;
+    int64_t *nids = malloc(sizeof flight->nids);
+    ensure(nids);
+    memcpy(nids, flight->nids, sizeof flight->nids);
+    size_t count = flight->nid_count;
+    destination_landed(destination);
+    free(destination->last_nids);
+    destination->last_nids = nids; /* the next list starts at the same position, perhaps */
+    destination->last_count = count;
 }
 
 void destination_fall_back(struct destination *destination, bool owns)

@@ -50,6 +50,8 @@ struct destination {
     int slot;
     struct destination *next_ready;
     bool is_ready, is_running, is_live;
+    bool is_proven; /* it answered us lately, or talked to us */
+    int narrowness; /* how often its transactions were halved, since it refuses them whole: see destination_narrow */
     struct pdu **queue;
     size_t queue_count;
     int64_t owed_pos;       /* 0: nothing */
@@ -87,6 +89,12 @@ void destination_owe(struct destination *destination, int64_t pos);
 void destination_set_list(struct destination *destination, struct owed_list list);
 void destination_skip(struct destination *destination, size_t count); /* so many of the list are no more */
 void destination_landed(struct destination *destination); /* the flight was answered well: forget it and what it carried */
+/* It refused the flight as such (not events of it): the next ones are half as large, at last one event, or one EDU, alone. True
+ * when this one was alone already: then it is what is refused, now and for ever. */
+bool destination_narrow(struct destination *destination);
+void destination_give_up(struct destination *destination); /* of the flight: it counts as delivered */
+size_t destination_pdus_max(const struct destination *destination);
+size_t destination_edus_max(const struct destination *destination, size_t pdu_count);
 /* It failed: whatever is undelivered becomes owed. */
 void destination_fall_back(struct destination *destination, bool owns);
 void destination_lose(struct destination *destination);         /* its slot is another worker's now */

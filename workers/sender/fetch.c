@@ -49,6 +49,7 @@ static void note(struct slice server, bool answered)
         random = 0;
     destinations_lock();
     struct destination *destination = destination_get(server);
+    destination->is_proven |= answered;
     if (!answered) {
         backoff_fail(&destination->backoff, clock_wall_ms(), random);
     } else if (backoff_is_failing(&destination->backoff)) {

@@ -136,6 +136,7 @@ enum fault answer_destination_up(struct call *call, const struct destination_up_
         if (!is_other_server(server))
             continue;
         struct destination *destination = destination_get(server);
+        destination->is_proven = true;
         if (backoff_is_failing(&destination->backoff)) {
             backoff_wake(&destination->backoff);
             pool_poke(destination);

@@ -15,7 +15,10 @@ enum { STACK_BYTES = 2 * 1024 * 1024 };
 #else
 enum { STACK_BYTES = 256 * 1024 };
 #endif
-enum { THREADS_MAX = 32, THREADS_FOR_FAILING = 12, IDLE_MS = 10000, STEP_MS = 60000 };
+/* A thread is a stack that is hardly used and a connection. Those that are known to answer take what they need. */
+enum { THREADS_MAX = 64, IDLE_MS = 10000, STEP_MS = 60000 };
+enum class { PROVEN, UNPROVEN, FAILING, CLASS_COUNT };
+static const int threads_for[CLASS_COUNT] = {THREADS_MAX, 40, 12};
 
 struct ready { /* first in, first out */
     struct destination *first, **last;
@@ -23,40 +26,46 @@ struct ready { /* first in, first out */
 
 static struct worker *worker;
 static void (*deliver)(struct call *call, struct destination *destination);
-static struct ready healthy, failing;
-static int thread_count, waiting_count, ready_count, failing_running;
+static struct ready ready[CLASS_COUNT];
+static int thread_count, waiting_count, ready_count, running[CLASS_COUNT];
 static bool is_ending;
 static pthread_cond_t work, ended;
 static struct metric *threads_gauge;
 
-static void push(struct ready *ready, struct destination *destination)
+static void push(struct ready *to, struct destination *destination)
 {
     destination->next_ready = NULL;
-    *ready->last = destination;
-    ready->last = &destination->next_ready;
+    *to->last = destination;
+    to->last = &destination->next_ready;
     destination->is_ready = true;
     ready_count++;
 }
 
-static struct destination *pop(struct ready *ready)
+static struct destination *pop(struct ready *from)
 {
-    struct destination *destination = ready->first;
+    struct destination *destination = from->first;
     if (!destination)
         return NULL;
-    ready->first = destination->next_ready;
-    if (!ready->first)
-        ready->last = &ready->first;
+    from->first = destination->next_ready;
+    if (!from->first)
+        from->last = &from->first;
     destination->is_ready = false;
     ready_count--;
     return destination;
 }
 
-static struct destination *take(bool *is_failing)
+static enum class class_of(const struct destination *destination) {
+    return backoff_is_failing(&destination->backoff) ? FAILING
+           : destination->is_proven                  ? PROVEN
+                                                     : UNPROVEN;
+}
+
+static struct destination *take(enum class *class)
 {
-    struct destination *destination = pop(&healthy);
-    *is_failing = false;
-    if (!destination && failing_running < THREADS_FOR_FAILING && (destination = pop(&failing)))
-        *is_failing = true;
+    struct destination *destination = NULL;
+    for (*class = PROVEN; *class < CLASS_COUNT; (*class)++)
+        if (running[*class] < threads_for[*class] && (destination = pop(&ready[*class])))
+            break;
     return destination;
 }
 
@@ -73,17 +82,17 @@ static void *thread_main(void *context)
 {
     destinations_lock();
     for (bool is_idle = false; !is_ending;) {
-        bool is_failing;
-        struct destination *destination = take(&is_failing);
+        enum class class;
+        struct destination *destination = take(&class);
         if (destination) {
             is_idle = false;
             destination->is_running = true;
-            failing_running += is_failing;
+            running[class]++;
             destinations_unlock();
             run_one(destination);
             destinations_lock();
             destination->is_running = false;
-            failing_running -= is_failing;
+            running[class]--;
             pool_poke(destination);
         } else if (is_idle) {
             break; /* nothing came for a while */
@@ -119,7 +128,7 @@ void pool_poke(struct destination *destination)
         !destination_has_work(destination, distributor_owns(destination->slot)) ||
         backoff_is_waiting(&destination->backoff, clock_wall_ms()) || clock_monotonic_ms() < destination->idle_until_ms)
         return;
-    push(backoff_is_failing(&destination->backoff) ? &failing : &healthy, destination);
+    push(&ready[class_of(destination)], destination);
     pthread_cond_signal(&work);
     if (ready_count > waiting_count && thread_count < THREADS_MAX)
         spawn();
@@ -137,8 +146,8 @@ void pool_start(struct worker *for_worker, void (*run)(struct call *call, struct
 {
     worker = for_worker;
     deliver = run;
-    healthy.last = &healthy.first;
-    failing.last = &failing.first;
+    for (size_t i = 0; i < CLASS_COUNT; i++)
+        ready[i].last = &ready[i].first;
     destinations_condition(&work);
     destinations_condition(&ended);
     threads_gauge = metric_gauge("myelin_sender_threads", "Threads that talk to other servers", NULL);

@@ -1,6 +1,6 @@
 /* The threads that talk to other servers, one destination each at a time. They are many (most of their time they wait for somebody
- * else's server), small, and made when they are needed. Destinations that fail may only take a part of them, so that servers which
- * swallow our packets cannot hold up those that answer. */
+ * else's server), small, and made when they are needed. Destinations that fail, and those that have not answered yet since we know
+ * of them, may only take a part of them each, so that servers which swallow our packets cannot hold up those that answer. */
 #ifndef MYELIN_SENDER_POOL_H
 #define MYELIN_SENDER_POOL_H
 

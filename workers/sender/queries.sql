@@ -1,6 +1,6 @@
 -- What is sent to other servers: how far we are (sender_slot), who is behind (destination), EDUs that must arrive (outgoing_edu).
 -- Local events are those with flag 16 (EVENT_LOCAL); flag 1 (EVENT_REJECTED) is never sent. They go to the servers with joined members
--- now, and to those in event_destination.
+-- now, from their join on, and to those in event_destination.
 
 -- name: slots_take
 -- why: from now on the fences of an earlier owner are closed
@@ -58,15 +58,19 @@ SELECT server, min(pos) FROM (
 GROUP BY server;
 
 -- name: owed_list
--- why: oldest first; events of the destination's own users, passed on for it by us, it has
+-- why: oldest first; events of the destination's own users, passed on for it by us, it has. A room counts from where the first of its
+-- members there joined; who replaced a join of his own (a new name) has been there before
 -- param: server text
 -- param: pos xid8
 -- param: row_limit bigint
 -- column: event_nid bigint
 -- column: pos xid8
-WITH rooms AS MATERIALIZED (SELECT DISTINCT room_nid FROM membership WHERE server = $1 AND membership = 'join')
+WITH rooms AS MATERIALIZED (
+    SELECT m.room_nid, min(CASE WHEN j.pos > $2 AND NOT EXISTS (
+        SELECT 1 FROM event b WHERE b.event_nid = j.replaces_nid AND position('"membership":"join"'::bytea IN b.json) > 0) THEN j.pos ELSE $2 END) AS pos
+    FROM membership m LEFT JOIN event j ON j.event_nid = m.event_nid WHERE m.server = $1 AND m.membership = 'join' GROUP BY m.room_nid)
 SELECT event_nid, pos FROM (
-    SELECT e.event_nid, e.pos FROM rooms r JOIN event e ON e.room_nid = r.room_nid AND e.pos >= $2 AND e.room_pos IS NOT NULL
+    SELECT e.event_nid, e.pos FROM rooms r JOIN event e ON e.room_nid = r.room_nid AND e.pos >= r.pos AND e.room_pos IS NOT NULL
     WHERE e.flags & 17 = 16 AND right(e.sender, length($1) + 1) <> ':' || $1
     UNION
     SELECT e.event_nid, e.pos FROM event_destination d JOIN event e USING (event_nid)
@@ -79,11 +83,14 @@ ORDER BY pos, event_nid LIMIT $3;
 -- param: pos xid8
 -- column: event_nid bigint
 -- column: pos xid8
-WITH rooms AS MATERIALIZED (SELECT DISTINCT room_nid FROM membership WHERE server = $1 AND membership = 'join')
+WITH rooms AS MATERIALIZED (
+    SELECT m.room_nid, min(CASE WHEN j.pos > $2 AND NOT EXISTS (
+        SELECT 1 FROM event b WHERE b.event_nid = j.replaces_nid AND position('"membership":"join"'::bytea IN b.json) > 0) THEN j.pos ELSE $2 END) AS pos
+    FROM membership m LEFT JOIN event j ON j.event_nid = m.event_nid WHERE m.server = $1 AND m.membership = 'join' GROUP BY m.room_nid)
 SELECT event_nid, pos FROM (
     SELECT l.event_nid, l.pos FROM rooms r CROSS JOIN LATERAL (
         SELECT e.event_nid, e.pos FROM event e
-        WHERE e.room_nid = r.room_nid AND e.pos >= $2 AND e.room_pos IS NOT NULL AND e.flags & 17 = 16
+        WHERE e.room_nid = r.room_nid AND e.pos >= r.pos AND e.room_pos IS NOT NULL AND e.flags & 17 = 16
           AND right(e.sender, length($1) + 1) <> ':' || $1
         ORDER BY e.pos DESC, e.event_nid DESC LIMIT 1) l
     UNION
