@@ -124,22 +124,28 @@ def run(checks, house, resident, members):
         is_exact(room, 1)
 
     def reading():
-        started = time.monotonic()
+        took = {}
+
+        def timed(what, act):
+            started = time.monotonic()
+            result = act()
+            took[what] = (time.monotonic() - started) * 1000
+            return result
+
+        everything, path = house.client(), f"/_matrix/client/v3/rooms/{quote(room.id)}"
+        everything.token, everything.user_id = alice.token, alice.user_id
         alice.filter = '{"room":{"state":{"lazy_load_members":true}}}'
-        alice.sync()
-        lazy = time.monotonic() - started
+        timed("first sync, lazy", alice.sync)
         expect(alice.membership(room.id, alice.user_id) == "join", "the join is not in the first sync")
-        started = time.monotonic()
-        answer = alice.call("GET", f"/_matrix/client/v3/rooms/{quote(room.id)}/members")
-        listing = time.monotonic() - started
-        expect(len(answer["chunk"]) == members + 2, f"{len(answer['chunk'])} members")
-        started = time.monotonic()
-        alice.say(room.id, "first")
-        first = time.monotonic() - started
-        started = time.monotonic()
-        alice.say(room.id, "second")
-        checks.note(f"first sync, lazy: {lazy * 1000:.0f} ms; /members: {listing * 1000:.0f} ms; first send {first * 1000:.0f} ms, "
-                    f"second {(time.monotonic() - started) * 1000:.0f} ms")
+        timed("not lazy", everything.sync)
+        state = everything.rooms[room.id]["state"]
+        expect(len(state) == len(room.state) + 1, f"{len(state)} state events in sync")
+        for name, key, count in (("members", "chunk", members + 2), ("joined_members", "joined", members + 2), ("state", None, len(state))):
+            answer = timed("/" + name, lambda: alice.call("GET", f"{path}/{name}"))
+            expect(len(answer[key] if key else answer) == count, f"{name}: {len(answer[key] if key else answer)}, not {count}")
+        timed("first send", lambda: alice.say(room.id, "first"))
+        timed("second send", lambda: alice.say(room.id, "second"))
+        checks.note("; ".join(f"{what}: {ms:.0f} ms" for what, ms in took.items()))
 
     checks.step("a room is made", made)
     checks.step("large join", large_join, ["a room is made"])
