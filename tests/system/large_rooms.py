@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import threading
 import time
 
@@ -44,6 +45,28 @@ class Attempt(threading.Thread):
     def result(self):
         self.join(120)
         return self.status
+
+
+class Silent:
+    """A server that takes connections and says nothing, until it is let go."""
+
+    def __init__(self):
+        self.listener, self.taken = socket.create_server(("127.0.0.1", 0)), []
+        self.guest = Guest(f"localhost:{self.listener.getsockname()[1]}")
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        try:
+            while True:
+                self.taken.append(self.listener.accept()[0])
+        except OSError:
+            pass  # closed
+
+    def let_go(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for connection in self.taken:
+            connection.close()
 
 
 def run(checks, house, resident, members):
@@ -190,6 +213,26 @@ def run(checks, house, resident, members):
         facts = takeover(place)
         expect(int(facts["left_out"]) == 30 and int(facts["state"]) == len(place.state) - 30, f"taken over: {facts}")
 
+    def silent_servers():
+        """Servers that answer nothing, met in different portions of the answer, are all asked at the same time."""
+        silent = [Silent() for _ in range(3)]
+        place = resident.make_room(1200)
+        for number, server in enumerate(silent):  # one member each, far apart
+            event = place.state[10 + 500 * number]
+            user = f"@silent:{server.guest.name}"
+            place.state[10 + 500 * number] = place.event("m.room.member", user, {"membership": "join"}, user, place.auth(), signer=server.guest)[0]
+            expect(event["type"] == "m.room.member", "not a member")
+        place.text = canonical(place.state)
+        attempt = Attempt(alice, place.id, resident.name)
+        try:
+            poll("questions to all three at once", lambda: all(server.taken for server in silent), 8)
+        finally:
+            for server in silent:
+                server.let_go()
+        while attempt.result() == 504:
+            attempt = Attempt(alice, place.id, resident.name)
+        expect(attempt.status == 200 and int(takeover(place)["left_out"]) == 3, f"{attempt.status}, {takeover(place)}")
+
     def taken_back(name, spoil):
         def act():
             place, user = resident.make_room(5), new_user(f"taken-back-{name}")
@@ -247,6 +290,7 @@ def run(checks, house, resident, members):
         is_exact(second, 1)
 
     checks.step("events of a dead server are left out", dead_server)
+    checks.step("servers that are silent are asked for keys at once", silent_servers)
     checks.step("events that authorise each other are left out", circles)
     checks.step("another event under a known id changes nothing", old_id)
     spoiled = re.compile(rb'"room_version":"11"')
@@ -271,9 +315,25 @@ def run(checks, house, resident, members):
         expect(len(resident.joins) == before + 1, "send_join was asked twice")
         is_exact(place, 1)
 
+    def disturbed():
+        """Another writer of the room while its state is written ahead, and a row that an import left behind: it starts over, and sweeps."""
+        place, user = resident.make_room(members // 2), new_user("is-disturbed")
+        attempt = Attempt(user, place.id, resident.name)
+        nid = f"(SELECT room_nid FROM room WHERE room_id = '{place.id}')"
+        known = f"SELECT count(*) FROM current_state WHERE room_nid = {nid}"
+        poll("the middle of the import", lambda: int(house.sql(known)[0][0]) >= 250, pause=0.002)
+        house.sql(f"UPDATE room SET version = version + 1 WHERE room_nid = {nid};"
+                  f"INSERT INTO current_state SELECT room_nid, 'm.room.topic', '', event_nid FROM current_state WHERE room_nid = {nid} LIMIT 1;"
+                  f"INSERT INTO membership (room_nid, user_id, server, membership, event_nid, is_local) VALUES ({nid}, '@left:behind', 'behind', 'join', 1, false)")
+        at = int(house.sql(known)[0][0])
+        expect(rows(place, user)[0] == ["0", ""], f"it was over at {at} rows")
+        expect(attempt.result() == 200, f"the join is answered {attempt.status} {attempt.answer}")
+        is_exact(place, 1)
+        both_ways(user, place)
+
     def killed(kind, stage):
         def act():
-            place, user = resident.make_room(members), new_user(f"survives-{kind}-{stage.replace('_', '-')}")
+            place, user = resident.make_room(members // 2), new_user(f"survives-{kind}-{stage.replace('_', '-')}")
             attempt = Attempt(user, place.id, resident.name)
             known = f"SELECT count(*) FROM {stage} x JOIN room r USING (room_nid) WHERE r.room_id = '{place.id}'"
             poll("the middle of the import", lambda: int(house.sql(known)[0][0]) >= 250, pause=0.002)
@@ -292,6 +352,7 @@ def run(checks, house, resident, members):
         return act
 
     checks.step("a join outlives who waited for it", finishes_alone)
+    checks.step("another writer in the middle of an import", disturbed)
     for kind, stage, when in (("events", "event", "while events are stored"), ("events", "current_state", "while the state is written"),
                               ("federation", "event", "while events are stored")):
         checks.step(f"{kind} dies {when}", killed(kind, stage))
