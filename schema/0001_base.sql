@@ -37,6 +37,7 @@ CREATE TABLE account (                      -- a user of ours
     is_suspended    boolean NOT NULL DEFAULT false,
     appservice_id   text
 );
+CREATE INDEX account_guest ON account (user_id) WHERE is_guest;
 CREATE TABLE profile (                      -- one row per field, displayname and avatar_url among them
     user_id         text COLLATE "C" NOT NULL REFERENCES account ON DELETE CASCADE,
     field           text COLLATE "C" NOT NULL,

@@ -16,7 +16,10 @@ from nacl.signing import SigningKey
 
 from matrix import quote
 
-CONTENT_KEPT = {"m.room.member": ("membership", "join_authorised_via_users_server"), "m.room.create": None}
+CONTENT_KEPT = {
+    "m.room.member": ("membership", "join_authorised_via_users_server"), "m.room.create": None, "m.room.join_rules": ("join_rule", "allow"),
+    "m.room.history_visibility": ("history_visibility",), "m.room.redaction": ("redacts",),
+    "m.room.power_levels": ("ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default")}
 EVENT_KEPT = ("event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth", "prev_events", "auth_events",
               "origin_server_ts")
 

@@ -6,8 +6,10 @@ import sodium
 
 sys.modules.setdefault("nacl.signing", sodium)  # peer.py asks for PyNaCl; what it uses of that is here too
 import base64  # noqa: E402
+import contextlib  # noqa: E402
 import copy  # noqa: E402
 import itertools  # noqa: E402
+import json  # noqa: E402
 import time  # noqa: E402
 
 from peer import Peer, canonical, unpadded, without  # noqa: E402
@@ -21,7 +23,36 @@ class Stranger(Peer):
         self.key_is_forged = False   # the answer's own signature does not fit
         self.served_key_id = self.key_id
         self.asked = []              # paths that others asked for, in order
+        self.received = []           # (method, path, parsed body) of the same
+        self.scripts = {}            # part of a path → function(path, body) that gives the answer, or (status, answer)
         self._txn = itertools.count(1)
+
+    @contextlib.contextmanager
+    def scripted(self, **scripts):
+        """While it lasts, requests whose path has this part are answered so. Names stand for parts: state_ids for /state_ids/."""
+        before = self.scripts
+        self.scripts = {**before, **{f"/{name}/": action for name, action in scripts.items()}}
+        try:
+            yield self
+        finally:
+            self.scripts = before
+
+    def respond(self, method, path, body):
+        try:
+            body = json.loads(body) if body else None
+        except ValueError:
+            body = None
+        self.received.append((method, path, body))
+        for part, action in list(self.scripts.items()):
+            if part in path:
+                self.asked.append(path)
+                answer = action(path, body)
+                return answer if isinstance(answer, tuple) else (200, answer)
+        return super().respond(method, path, body)
+
+    def pdus(self):
+        """All events that transactions brought."""
+        return [pdu for _, path, body in self.received if "/federation/v1/send/" in path for pdu in body["pdus"]]
 
     def answer(self, path):
         self.asked.append(path)

@@ -205,13 +205,13 @@ class Requests(unittest.TestCase):
             self.assertEqual((answer.status, answer.json["errcode"]), (status, errcode))
 
     def test_metrics_by_route(self):
-        row = 'myelin_frontend_requests_total{route="login_flows",method="GET",status="2xx"}'
+        row = 'myelin_frontend_requests_total{route="login_flows",method="GET",path="/_matrix/client/v3/login",status="2xx"}'
         before = self.rig.metrics().get(row, 0)
         self.rig.get(LOGIN)
         self.rig.get(LOGIN)
         metrics = self.rig.metrics()
         self.assertEqual(metrics[row], before + 2)
-        self.assertGreaterEqual(metrics['myelin_frontend_request_ms_count{route="login_flows",method="GET"}'], 2)
+        self.assertGreaterEqual(metrics['myelin_frontend_request_ms_count{route="login_flows",method="GET",path="/_matrix/client/v3/login"}'], 2)
 
     def test_long_polls_get_more_time(self):
         self.assertGreater(self.rig.get(SYNC + "?timeout=30000").json["timeout_ms"], 85000)

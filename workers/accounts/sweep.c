@@ -9,6 +9,7 @@
 #include "lib/base/ensure.h"
 #include "workers/accounts/device_lists.h"
 #include "workers/accounts/expiry.h"
+#include "workers/accounts/guests.h"
 #include "workers/accounts/queries.h"
 
 enum { ROUND_MS = 20000, ROUND_SPREAD_MS = 20000, PENDING_MS = 10000, SWEEP_TIMEOUT_MS = 30000 };
@@ -59,6 +60,7 @@ static void *sweep(void *context)
         struct call *call = worker_call_begin(worker, SWEEP_TIMEOUT_MS);
         expire(call);
         tell_pending(call);
+        guests_turn_out(call, SLICE_ABSENT);
         worker_call_end(&call);
     }
     return NULL;

@@ -1,4 +1,5 @@
-/* A thread that tidies: what expired goes, and what other servers have not been told is tried again. */
+/* A thread that tidies: what expired goes, what other servers have not been told is tried again, and guests leave rooms that closed
+ * to them. */
 #ifndef MYELIN_ACCOUNTS_SWEEP_H
 #define MYELIN_ACCOUNTS_SWEEP_H
 

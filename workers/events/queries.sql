@@ -142,6 +142,18 @@ SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid
 FROM event e LEFT JOIN state_key k ON k.type = e.type AND k.state_key = e.state_key
 WHERE e.event_id = ANY($1);
 
+-- name: given_state
+-- why: a state that another server listed; without the events' bytes, of which a large room has many
+-- param: event_ids text[]
+-- param: room_nid bigint
+-- column: event_id text
+-- column: event_nid bigint
+-- column: type text
+-- column: state_key text
+-- column: is_usable boolean
+SELECT event_id, event_nid, type, state_key, room_nid = $2 AND state_key IS NOT NULL AND flags & 1 = 0
+FROM event WHERE event_id = ANY($1);
+
 -- name: state_key_find
 -- param: types text[]
 -- param: state_keys text[]
@@ -334,8 +346,3 @@ SELECT pg_snapshot_xmin(pg_current_snapshot());
 -- column: server_joined boolean
 SELECT (SELECT membership FROM membership WHERE room_nid = $1 AND user_id = $2),
        EXISTS (SELECT 1 FROM membership WHERE room_nid = $1 AND is_local AND membership = 'join');
-
--- name: alias_room
--- param: alias text
--- column: room_id text
-SELECT room_id FROM room_alias WHERE alias = $1;

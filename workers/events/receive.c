@@ -18,6 +18,7 @@ struct reception {
     struct i64s state_ends;
     struct slices unknown; /* of state_event_ids, after a MISSING_EVENTS because of them */
     bool state_given, distribute;
+    bool soft_failed;      /* the last one that was received */
     int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
     int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
     int64_t backfill_lowest;
@@ -55,34 +56,36 @@ static enum fault receive_outlier(struct room_write *write, struct inbound *inbo
 static enum fault given_map(struct reception *reception, struct room_write *write, struct slices event_ids, struct state_map *out)
 {
     struct call *call = write->call;
-    struct slice *unknown = arena_new_array(call->arena, event_ids.len, struct slice);
-    struct event_rows rows;
-    enum fault fault = event_rows_by_id(call, event_ids, &rows);
+    struct db_batch *batch = call_batch(call);
+    struct db_result *result = q_given_state(batch, event_ids, write->room->room_nid);
+    enum fault fault = db_run(batch);
     if (fault)
         return fault;
-    struct map *by_id = map_create(call->arena);
-    for (size_t i = 0; i < rows.count; i++)
-        map_put(by_id, rows.at[i].event_id, &rows.at[i]);
+    size_t room = (size_t)db_affected(result), count = 0;
+    struct map *by_id = map_create(call->arena); /* event id → the row's place, or -1 when it is no state of this room */
+    struct given_state_row *rows = arena_new_array(call->arena, room + 1, struct given_state_row);
+    for (size_t i = 0; i < room && given_state_next(result, &rows[i]); i++)
+        map_put_i64(by_id, rows[i].event_id, rows[i].is_usable ? (int64_t)i : -1);
+    struct slice *unknown = arena_new_array(call->arena, event_ids.len, struct slice);
     reception->unknown = (struct slices){unknown, 0};
-    for (size_t i = 0; i < event_ids.len; i++)
-        if (!map_has(by_id, event_ids.at[i]))
+    struct state_pair *pairs = arena_new_array(call->arena, room, struct state_pair);
+    struct slice *types = arena_new_array(call->arena, room, struct slice),
+                 *keys = arena_new_array(call->arena, room, struct slice);
+    int64_t *key_nids = arena_new_array(call->arena, room, int64_t), place;
+    for (size_t i = 0; i < event_ids.len; i++) {
+        if (!map_get_i64(by_id, event_ids.at[i], &place)) {
             unknown[reception->unknown.len++] = event_ids.at[i];
+            continue;
+        }
+        if (place < 0)
+            continue;
+        map_put_i64(by_id, event_ids.at[i], -1); /* named twice: once is enough */
+        types[count] = rows[place].type;
+        keys[count] = rows[place].state_key;
+        pairs[count++].event = rows[place].event_nid;
+    }
     if (reception->unknown.len)
         return FAULT_MISSING_EVENTS;
-    struct state_pair *pairs = arena_new_array(call->arena, rows.count, struct state_pair);
-    struct slice *types = arena_new_array(call->arena, rows.count, struct slice),
-                 *keys = arena_new_array(call->arena, rows.count, struct slice);
-    int64_t *key_nids = arena_new_array(call->arena, rows.count, int64_t);
-    size_t count = 0;
-    for (size_t i = 0; i < event_ids.len; i++) {
-        const struct event_row *row = map_get(by_id, event_ids.at[i]);
-        if (!row || slice_is_absent(row->state_key) || row->room_nid != write->room->room_nid || row->flags & EVENT_REJECTED)
-            continue;
-        map_remove(by_id, event_ids.at[i]); /* named twice: once is enough */
-        types[count] = row->type;
-        keys[count] = row->state_key;
-        pairs[count++].event = row->event_nid;
-    }
     if ((fault = state_keys_intern(call, types, keys, count, key_nids)))
         return fault;
     for (size_t i = 0; i < count; i++)
@@ -241,8 +244,10 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
     struct call *call = write->call;
     const struct event *event = inbound->event;
     const bool history = reception->mode == RECEIVE_BACKFILL, given = reception->state_given;
-    if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER))
+    if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER)) {
+        reception->soft_failed = inbound->self.flags & EVENT_SOFT_FAILED;
         return FAULT_OK;
+    }
     bool auth_known = inbound->missing.len == inbound->missing_prev.len;
     if (!auth_known || (inbound->missing_prev.len && !given && !history))
         return FAULT_MISSING_EVENTS;
@@ -316,6 +321,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
     }
     if ((fault = room_write_commit(write)))
         return fault;
+    reception->soft_failed = soft_failed;
     return verdict;
 }
 
@@ -346,7 +352,7 @@ static enum fault receive_one(struct reception *reception, struct slice pdu, str
 enum fault answer_room_receive(struct call *call, const struct room_receive_request *request, struct room_receive_reply *reply)
 {
     size_t count = request->pdus.len, missing_count = 0;
-    int64_t *results = arena_new_array(call->arena, count, int64_t);
+    int64_t *results = arena_new_array(call->arena, count, int64_t), *soft_failed = arena_new_array(call->arena, count, int64_t);
     struct slice *whys = arena_new_array(call->arena, count, struct slice);
     struct slice *all_missing = arena_new_array(call->arena, count * (PREV_EVENTS_MAX + AUTH_EVENTS_MAX), struct slice);
     struct reception reception = {.call = call,
@@ -363,11 +369,13 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
         struct slices missing = {NULL, 0};
         reception.backfill_left = (int64_t)(count - i);
         call->arena = arena;
+        reception.soft_failed = false;
         enum fault fault = receive_one(&reception, request->pdus.at[i], &missing, &why);
         call->arena = outer;
         if (fault_facts(fault)->retryable && fault != FAULT_MISSING_EVENTS)
             return fault; /* the whole call is repeatable: what is stored already answers OK next time */
         results[i] = fault;
+        soft_failed[i] = reception.soft_failed;
         whys[i] = slice_from_cstr(why);
         for (size_t k = 0; fault == FAULT_MISSING_EVENTS && k < missing.len && k < PREV_EVENTS_MAX + AUTH_EVENTS_MAX; k++)
             all_missing[missing_count++] = arena_copy(outer, missing.at[k]);
@@ -376,5 +384,6 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
     reply->results = (struct i64s){results, count};
     reply->missing = (struct slices){all_missing, missing_count};
     reply->whys = (struct slices){whys, count};
+    reply->soft_failed = (struct i64s){soft_failed, count};
     return FAULT_OK;
 }

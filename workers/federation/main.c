@@ -3,10 +3,12 @@
 #include "lib/kit/worker.h"
 #include "proto/dispatch.h"
 #include "workers/federation/alive.h"
+#include "workers/federation/gate.h"
 
 static enum fault start(struct worker *worker)
 {
     alive_start();
+    gates_start(worker);
     return FAULT_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "lib/base/log.h"
 #include "lib/base/uri.h"
 #include "proto/stubs.h"
+#include "workers/federation/gate.h"
 
 enum fault event_sign(struct call *call, struct event *event)
 {
@@ -113,6 +114,10 @@ enum fault membership_through(struct call *call, const struct membership_flow *f
 {
     enum fault last = FAULT_PEER;
     struct peer_answer refusal = {0};
+    struct gate_place *gate; /* kept until the call ends: what follows on the answer waits for others too */
+    enum fault entered = gate_enter(call, GATE_OUTBOUND, &gate);
+    if (entered)
+        return entered;
     const int64_t until_ms = call->deadline_ms; /* a join that is under way moves it, for itself */
     for (size_t i = 0; i < servers.len && clock_monotonic_ms() < until_ms; i++) {
         enum fault fault = through_one(call, flow, servers.at[i], out);
