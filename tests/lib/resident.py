@@ -83,7 +83,7 @@ class Resident(Stranger):
 
     def __init__(self, authority, port):
         super().__init__(authority, port)
-        self.rooms_by_id, self.pdus, self.joins, self.leaves = {}, [], [], []  # pdus: what others sent us
+        self.rooms_by_id, self.joins, self.leaves = {}, [], []
         self.hold, self.spoil, self.holding = None, None, threading.Event()
 
     def make_room(self, members, **options):
@@ -110,8 +110,6 @@ class Resident(Stranger):
         if len(words) > 5 and words[4] in ("send_join", "send_leave"):
             self.asked.append(path)
             return 200, self.accept(self.rooms_by_id[words[5]], words[4][5:], words[6], json.loads(body))
-        if len(words) > 4 and words[4] == "send":
-            self.pdus += json.loads(body)["pdus"]
         return super().respond(method, path, body)
 
     def accept(self, room, membership, event_id, event):
