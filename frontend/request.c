@@ -80,7 +80,7 @@ static void read_trace(struct exchange *exchange)
     for (int i = 0; valid && i < 16; i++) {
         int high = hex_digit(parent.at[3 + 2 * i]), low = hex_digit(parent.at[4 + 2 * i]);
         valid = high >= 0 && low >= 0;
-        exchange->trace[i] = (unsigned char)(high << 4 | low);
+        exchange->trace[i] = valid ? (unsigned char)(high << 4 | low) : 0;
         any |= exchange->trace[i];
     }
     if (valid && any)
@@ -131,6 +131,7 @@ static int on_request(h2o_handler_t *self, h2o_req_t *req)
     int64_t retry_ms;
     const char *ambiguous;
 
+    client_finished_body(exchange->client, req);
     read_inquiry(exchange);
     read_trace(exchange);
     read_address(exchange);

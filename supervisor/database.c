@@ -43,7 +43,7 @@ PGconn *database_connect(const char *url, int wait_ms, const char **error)
 
 void database_create(const char *maintenance_url, const char *name)
 {
-    const char *error;
+    const char *error = "";
     PGconn *connection = database_connect(maintenance_url, 10000, &error);
     if (!connection)
         die("PostgreSQL: %s", error);

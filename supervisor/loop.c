@@ -180,7 +180,7 @@ int listen_unix(const char *path, const char **error)
         *error = "the path is too long for a socket";
         return -1;
     }
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     unlink(path);
     int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (made >= 0 && bind(made, (struct sockaddr *)&address, sizeof address) == 0 && listen(made, 16) == 0)

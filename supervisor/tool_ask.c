@@ -16,7 +16,7 @@ static int connect_to(struct arena *arena, const struct options *options)
     const char *path = folder_tool_socket(arena, options->data);
     if (!path || strlen(path) >= sizeof address.sun_path)
         die("%s is not a data folder; --data names it", options->data);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (made < 0 || connect(made, (struct sockaddr *)&address, sizeof address) != 0) {
         if (errno == EACCES)

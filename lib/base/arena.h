@@ -18,17 +18,20 @@ void arena_on_limit(struct arena *arena, void (*over_limit)(void *context), void
 struct arena *arena_child(struct arena *parent);
 size_t arena_used(const struct arena *arena); /* bytes handed out since the last reset */
 
-void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned to 16 bytes; size 0 gives a unique pointer */
-void *arena_alloc_array(struct arena *arena, size_t count, size_t size); /* as above, overflow counts as over the limit */
-void *arena_alloc_raw(struct arena *arena, size_t size);                 /* not zeroed: for bytes that are written at once */
+/* None of them returns NULL: over the limit the call ends (arena_on_limit). */
+#define ARENA_GIVES __attribute__((returns_nonnull))
+ARENA_GIVES void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned to 16 bytes; size 0 gives a unique pointer */
+ARENA_GIVES void *arena_alloc_array(struct arena *arena, size_t count,
+                                    size_t size);                    /* as above, overflow counts as over the limit */
+ARENA_GIVES void *arena_alloc_raw(struct arena *arena, size_t size); /* not zeroed: for bytes that are written at once */
 /* `at` (from arena_alloc_raw, old_size bytes) made larger, in place when it was the last thing handed out, else by a copy.
  * The new bytes are not zeroed. */
-void *arena_grow(struct arena *arena, void *at, size_t old_size, size_t new_size);
+ARENA_GIVES void *arena_grow(struct arena *arena, void *at, size_t old_size, size_t new_size);
 #define arena_new(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define arena_new_array(arena, count, type) ((type *)arena_alloc_array((arena), (count), sizeof(type)))
 
-struct slice arena_copy(struct arena *arena, struct slice s); /* absent stays absent; copy is NUL terminated beyond len */
-char *arena_cstr(struct arena *arena, struct slice s);        /* for C APIs; bytes after an inner NUL are kept but unseen */
+struct slice arena_copy(struct arena *arena, struct slice s);      /* absent stays absent; copy is NUL terminated beyond len */
+ARENA_GIVES char *arena_cstr(struct arena *arena, struct slice s); /* for C APIs; bytes after an inner NUL are kept but unseen */
 struct slice arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct slice arena_concat(struct arena *arena, const struct slice *parts, size_t count);
 

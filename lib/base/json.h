@@ -42,7 +42,10 @@ bool json_get_i64(const struct json *object, const char *key, int64_t *out); /* 
 bool json_get_bool(const struct json *object, const char *key, bool otherwise);
 const struct json *json_get_object(const struct json *object, const char *key); /* NULL unless an object */
 const struct json *json_get_array(const struct json *object, const char *key);
-bool json_is(const struct json *value, enum json_type type); /* false for NULL */
+static inline bool json_is(const struct json *value, enum json_type type) /* false for NULL */
+{
+    return value && value->type == type;
+}
 #define json_each(item, container) for (const struct json *item = (container) ? (container)->first : NULL; item; item = item->next)
 
 /* Canonical JSON: keys sorted by code point, shortest form, no blanks. `value` must have been parsed JSON_CANONICAL

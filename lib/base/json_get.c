@@ -2,11 +2,6 @@
  * is searched from its front; who needs most of a large object walks it with json_each instead. */
 #include "lib/base/json.h"
 
-bool json_is(const struct json *value, enum json_type type)
-{
-    return value && value->type == type;
-}
-
 const struct json *json_get(const struct json *object, struct slice key)
 {
     if (!json_is(object, JSON_OBJECT))

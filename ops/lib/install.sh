@@ -9,7 +9,7 @@ MYELIN_ROOT=${MYELIN_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 BUILD_PACKAGES="build-essential cmake ninja-build pkg-config python3 libh2o-evloop-dev libzmq3-dev libmsgpack-dev libsodium-dev
     libssl-dev libpq-dev libc-ares-dev libcurl4-openssl-dev libyaml-dev libunistring-dev libseccomp-dev libcmocka-dev libcrypt-dev
     libjansson-dev libsimdjson-dev"
-RUN_PACKAGES="postgresql-15 openssl ca-certificates curl"
+RUN_PACKAGES="postgresql-15 openssl ca-certificates curl jq" # jq: the tour in README.md
 CHECK_PACKAGES="clang clang-format clang-tidy libclang-rt-14-dev"
 PYTHON_PACKAGES="python3 python3-venv"
 DOCKER_PACKAGES="docker.io debootstrap iptables"
@@ -37,8 +37,9 @@ packages_missing()
     printf '%s\n' "$@" | grep -vxF "${have:-/}" || true
 }
 
-# A fresh machine upgrades itself in the background: what holds dpkg's lock then is worth five minutes of waiting.
-apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"; }
+# A fresh machine upgrades itself in the background: what holds dpkg's lock then is worth five minutes of waiting. Services that a package
+# starts must not inherit the lock of ops/run (descriptor 9).
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" 9>&-; }
 apt_install() { apt_get install -y --no-install-recommends "$@"; }
 
 # need_packages NAME...: returns when all of them are installed.
@@ -88,14 +89,22 @@ need_go()
     rm -rf "$kept.new"
 }
 
+# Builds the release preset; says so when that takes longer than a moment.
+build_release()
+{
+    local log=$MYELIN_ROOT/build/release-build.log
+    mkdir -p "$MYELIN_ROOT/build"
+    [ -e "$MYELIN_ROOT/build/release/build.ninja" ] || say "building (the first time takes a few minutes)"
+    (cd "$MYELIN_ROOT" && { [ -e build/release/build.ninja ] || cmake --preset release; } && cmake --build build/release) >"$log" 2>&1 ||
+        { tail -n 40 "$log" >&2; die "the release build failed, see $log"; }
+}
+
 # Builds the release preset and installs it below $1 (a folder): the binaries that images and outside tests use.
 install_release()
 {
-    local log=$MYELIN_ROOT/build/release-build.log
+    local log=$MYELIN_ROOT/build/release-install.log
     need_packages $BUILD_PACKAGES
-    mkdir -p "$MYELIN_ROOT/build"
-    (cd "$MYELIN_ROOT" && { [ -e build/release/build.ninja ] || cmake --preset release; } && cmake --build build/release) >"$log" 2>&1 ||
-        { tail -n 40 "$log" >&2; die "the release build failed, see $log"; }
+    build_release
     rm -rf "$1.new"
     cmake --install "$MYELIN_ROOT/build/release" --prefix "$1.new" >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "installing failed"; }
     rm -rf "$1" && mv "$1.new" "$1"

@@ -8,10 +8,8 @@ import time
 import urllib.parse
 
 from stranger import Stranger, canonical, unpadded, without
-from peer import CONTENT_KEPT, redacted
+from peer import redacted
 from sodium import SigningKey
-
-POWER_KEPT = ("ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default")
 
 
 class Guest:
@@ -137,10 +135,6 @@ class Resident(Stranger):
 def sign_event(signer, event, version="11"):
     """The event signed by any server, and its id. Faster than Peer.sign_event: each form is written once."""
     event["hashes"] = {"sha256": unpadded(hashlib.sha256(canonical(event)).digest())}
-    names = CONTENT_KEPT.get(event["type"], POWER_KEPT if event["type"] == "m.room.power_levels" else ("join_rule", "allow"))
-    if version == "1":
-        names = {"m.room.create": ("creator",), "m.room.member": ("membership",)}.get(event["type"], names)
-    kept = event if names is None else {**event, "content": {key: value for key, value in event["content"].items() if key in names}}
-    text = canonical(kept)
+    text = canonical(redacted(event, version))
     event["signatures"] = {signer.name: {signer.key_id: unpadded(signer.key.sign(text).signature)}}
     return event, event.get("event_id") or "$" + base64.urlsafe_b64encode(hashlib.sha256(text).digest()).decode().rstrip("=")

@@ -113,6 +113,9 @@ class Postgres:
         if self.account:
             os.chown(self.folder, self.account["user"], self.account["group"])
         self.run("initdb", "-D", self.data, "-U", "synapse", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen([os.path.join(self.bin, "postgres"), "-D", self.data, "-k", self.folder, "-c", "listen_addresses="],
                                         stdout=self.log, stderr=self.log, cwd=self.folder, start_new_session=True, **self.account)
         deadline = time.monotonic() + 30
@@ -179,6 +182,15 @@ class Server:
                 print(f"{self.label} did not stop within 30 s of SIGTERM: killed", flush=True)
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
+
+    def kill_everything(self):
+        """As a power cut: every process at once, the database included, no shutdown of any kind."""
+        for pid in reversed(self.pids()):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
 
     def client(self):
         return Client("127.0.0.1", self.client_port)

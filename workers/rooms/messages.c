@@ -134,7 +134,7 @@ static enum fault fill(struct call *call, struct page *page)
         if (page->more)
             continue;
         int64_t added = 0;
-        if (!page->backwards || (int64_t)count >= page->limit || (fault = backfill(call, page, &added)))
+        if (!page->backwards || (int64_t)count >= page->limit || backfill(call, page, &added) != FAULT_OK)
             break;
         if (added == 0)
             break;

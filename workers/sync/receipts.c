@@ -80,7 +80,7 @@ struct slice receipts_writer_end(struct receipts_writer *content)
 void receipts_take(struct sync_work *work, const struct receipts_read *receipts)
 {
     struct receipts_new_row row;
-    struct receipts_writer content;
+    struct receipts_writer content = {0};
     struct sync_room *room = NULL;
     while (receipts->result && receipts_new_next(receipts->result, &row)) {
         if (map_has(work->ignored, row.user_id))
