@@ -4,8 +4,12 @@
 #include "lib/base/clock.h"
 #include "lib/store/queries.h"
 
+/* From so many rows on, what parsing an event takes (about 20 times its bytes) is let go after each. */
+enum { MANY_ROWS = 64 };
+
 struct render_batch {
     struct arena *arena;
+    bool is_scratch; /* arena is for one event at a time */
     struct render_for reader;
     const struct event_rows *rows;
     struct event_rows related; /* redactions and replaced state, by nid */
@@ -17,7 +21,9 @@ enum fault render_prepare(struct call *call, const struct event_rows *rows, cons
                           struct render_batch **out)
 {
     struct render_batch *batch = arena_new(call->arena, struct render_batch);
-    *batch = (struct render_batch){.arena = call->arena,
+    const bool many = rows->count >= MANY_ROWS;
+    *batch = (struct render_batch){.arena = many ? arena_child(call->arena) : call->arena,
+                                   .is_scratch = many,
                                    .reader = *reader,
                                    .rows = rows,
                                    .txn_ids = arena_new_array(call->arena, rows->count, struct slice),
@@ -91,7 +97,7 @@ static struct slice unsigned_data(struct render_batch *batch, const struct event
     return json_done(&w);
 }
 
-void event_render(struct render_batch *batch, struct json_writer *w, const struct event_row *row)
+static void write_one(struct render_batch *batch, struct json_writer *w, const struct event_row *row)
 {
     const struct event *event = pruned(batch, row);
     if (batch->reader.federation_format) {
@@ -103,6 +109,13 @@ void event_render(struct render_batch *batch, struct json_writer *w, const struc
         shown.room_id = SLICE_ABSENT;
     size_t index = (size_t)(row - batch->rows->at);
     event_for_client(w, &shown, unsigned_data(batch, row, row >= batch->rows->at ? index : SIZE_MAX));
+}
+
+void event_render(struct render_batch *batch, struct json_writer *w, const struct event_row *row)
+{
+    write_one(batch, w, row);
+    if (batch->is_scratch)
+        arena_reset(batch->arena);
 }
 
 void event_render_stripped(struct json_writer *w, const struct event *event)

@@ -125,6 +125,8 @@ static void what_is_no_event_is_left_out(void **state)
     assert_int_equal(answer.count, 4);
     assert_string_equal(ordered(&call, &answer), "C");
     assert_int_equal(answer.create, 2);
+    assert_int_equal(answer.signer_count, 1);
+    assert_int_equal(answer.signed_first[0], 2);
     assert_true(slice_eq(answer.event, SLICE("{\"a\":1}")));
     assert_int_equal(read_answer(&call, SLICE("{}"), &answer), FAULT_OK);
     assert_int_equal(answer.count, 0);

@@ -14,9 +14,9 @@ static enum fault no_answer(struct call *call, const char *why)
     return FAULT_PEER;
 }
 
-static void drop_ids(void *answer)
+static void drop_map(void *map)
 {
-    map_destroy(&((struct join_answer *)answer)->ids);
+    map_destroy((struct map **)map);
 }
 
 /* ---- the lists */
@@ -71,8 +71,18 @@ static uint32_t number_of(struct join_answer *answer, struct slice id)
     return (uint32_t)number;
 }
 
+static void note_signers(struct join_answer *answer, struct map *servers, const struct event *event, size_t index)
+{
+    struct slice signers[3];
+    bool is_first = false;
+    for (size_t i = 0, count = event_required_signers(event, signers); i < count; i++)
+        is_first |= map_put(servers, signers[i], NULL);
+    if (is_first)
+        answer->signed_first[answer->signer_count++] = (uint32_t)index;
+}
+
 static void identify(struct call *call, const struct room_version *version, struct slice room_id, struct join_answer *answer,
-                     size_t index)
+                     struct map *servers, size_t index)
 {
     struct join_pdu *pdu = &answer->pdus[index];
     struct event *event;
@@ -89,20 +99,22 @@ static void identify(struct call *call, const struct room_version *version, stru
         return;
     }
     answer->pdu_of[number] = (int64_t)index;
+    note_signers(answer, servers, event, index);
     for (size_t i = 0; i < event->auth_events.len; i++)
         pdu->auth[pdu->auth_count++] = number_of(answer, event->auth_events.at[i]);
     if (event_is_state_of(event, "m.room.create", SLICE("")) && answer->create == answer->count)
         answer->create = index;
 }
 
-static void identify_all(struct call *call, const struct room_version *version, struct slice room_id, struct join_answer *answer)
+static void identify_all(struct call *call, const struct room_version *version, struct slice room_id, struct join_answer *answer,
+                         struct map *servers)
 {
     for (size_t at = 0; at < answer->count;) {
         struct arena_mark mark = arena_mark(call->arena);
         size_t bytes = 0;
         for (size_t taken = 0; at < answer->count && taken < PORTION && bytes < PORTION_BYTES; taken++) {
             bytes += answer->pdus[at].text.len;
-            identify(call, version, room_id, answer, at++);
+            identify(call, version, room_id, answer, servers, at++);
         }
         arena_release(call->arena, mark);
     }
@@ -172,12 +184,16 @@ enum fault join_answer_read(struct call *call, const struct room_version *versio
     size_t room = auth_count + state_count;
     answer->pdus = arena_new_array(call->arena, room, struct join_pdu);
     answer->pdu_of = arena_new_array(call->arena, room * NAMED_MAX, int64_t);
-    answer->ids = map_create(NULL);
-    arena_defer(call->arena, drop_ids, answer);
+    answer->signed_first = arena_new_array(call->arena, room, uint32_t);
+    answer->ids = map_create(NULL); /* on the heap: they grow while portions come and go */
+    arena_defer(call->arena, drop_map, &answer->ids);
+    struct map **servers = arena_new(call->arena, struct map *);
+    *servers = map_create(NULL);
+    arena_defer(call->arena, drop_map, servers);
     take_list(call, answer, auth_chain, false);
     take_list(call, answer, state, true);
     answer->create = answer->count;
-    identify_all(call, version, room_id, answer);
+    identify_all(call, version, room_id, answer, *servers);
     sort(call, answer);
     *out = *answer;
     return FAULT_OK;

@@ -20,7 +20,9 @@ struct join_answer {
     size_t count;
     uint32_t *order; /* of those not left out: auth events before what they authorise */
     size_t order_count;
-    size_t create;   /* index of the room's create event; count: there is none */
+    size_t create;          /* index of the room's create event; count: there is none */
+    uint32_t *signed_first; /* of each server that signed something, one event */
+    size_t signer_count;
     struct map *ids; /* event id → number */
     int64_t *pdu_of; /* number → index in pdus, or -1: named only */
 };

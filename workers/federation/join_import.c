@@ -6,6 +6,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/matrix/ids.h"
 #include "lib/store/room_read.h"
 #include "proto/stubs.h"
 #include "workers/federation/join_answer.h"
@@ -15,6 +16,7 @@ enum {
     PORTION = 250 /* events in one write transaction: about 15 ms */,
     AT_ONCE = 8,
     BYTES_AT_ONCE = 2 * 1024 * 1024,
+    SERVERS_AT_ONCE = 500,
     TRIES = 40,
     PAUSE_MS = 250
 };
@@ -36,6 +38,29 @@ static bool tries_again(const struct importing *importing, enum fault fault, int
     if (again)
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000}, NULL);
     return again;
+}
+
+/* ---- the keys: one event of each server that signed, before all others. A server that does not answer costs ten seconds; met one
+ * after another in the portions, the dead ones of a large room would cost hours. */
+static enum fault ask_for_keys(struct importing *importing)
+{
+    struct call *call = importing->call;
+    const struct join_answer *answer = &importing->answer;
+    enum fault fault = FAULT_OK;
+    for (size_t at = 0; at < answer->signer_count && !fault;) {
+        struct arena_mark mark = arena_mark(call->arena);
+        struct checked_pdu *pdus = arena_new_array(call->arena, SERVERS_AT_ONCE, struct checked_pdu);
+        size_t count = 0;
+        for (size_t bytes = 0; at < answer->signer_count && count < SERVERS_AT_ONCE && bytes < BYTES_AT_ONCE; at++) {
+            struct slice text = answer->pdus[answer->signed_first[at]].text;
+            bytes += text.len;
+            pdus[count++] = (struct checked_pdu){.version = importing->version, .text = text};
+        }
+        fault = pdus_check(call, pdus, count);
+        arena_release(call->arena, mark);
+        call->why = SLICE_ABSENT;
+    }
+    return fault == FAULT_UNAVAILABLE ? FAULT_OK : fault; /* the portions ask again */
 }
 
 /* ---- the bulk */
@@ -159,21 +184,23 @@ static enum fault check_create(struct importing *importing)
 
 /* ---- the join */
 
-/* Restricted rooms: the resident server answers the event with its signature added. It must still be ours. */
+/* Restricted rooms: the resident server answers the event with the signature of who authorised it added. Nothing else of it is
+ * taken. */
 static enum fault take_join(struct importing *importing, const struct templated *templated)
 {
-    importing->join_text = templated->event->raw;
-    if (slice_is_absent(importing->answer.event) || slice_eq(importing->answer.event, SLICE("null")))
+    struct call *call = importing->call;
+    const struct event *event = templated->event;
+    struct slice voucher = json_get_string(event->content, "join_authorised_via_users_server");
+    importing->join_text = event->raw;
+    if (slice_is_absent(voucher) || slice_is_absent(importing->answer.event))
         return FAULT_OK;
-    struct checked_pdu pdu = {.version = importing->version, .text = importing->answer.event};
-    enum fault fault = pdus_check(importing->call, &pdu, 1);
-    if (fault || pdu.fault || !slice_eq(pdu.event->event_id, templated->event->event_id))
-        return fault;
-    /* In versions 1 and 2 the id says nothing about the content, and a wrong hash has cost the event its name and picture. */
-    struct arena *arena = importing->call->arena;
-    if (slice_eq(json_canonical(arena, pdu.event->content, NULL), json_canonical(arena, templated->event->content, NULL)))
-        importing->join_text = pdu.text;
-    return FAULT_OK;
+    const struct json *returned = json_parse(call->arena, importing->answer.event, JSON_LAX, NULL);
+    enum fault fault = pdu_countersigned(call, event, returned, id_server_name(voucher), &importing->join_text);
+    if (fault == FAULT_INVALID_SIGNATURE || fault == FAULT_PEER) {
+        log_event(LOG_WARN, "a restricted join came back without its second signature", LOG_STR("room", importing->room_id));
+        return FAULT_OK; /* it is in all the same: the other server's room knows it with a signature */
+    }
+    return fault;
 }
 
 static enum fault show(struct importing *importing, struct slice *event_id, bool *is_ours)
@@ -258,7 +285,8 @@ enum fault join_import(struct call *call, const struct templated *templated, str
         return fault;
     if (received != FAULT_MISSING_EVENTS)
         return received;
-    if ((fault = store_all(&importing)) || (fault = check_create(&importing)) || (fault = show(&importing, event_id, &ours)))
+    if ((fault = ask_for_keys(&importing)) || (fault = store_all(&importing)) || (fault = check_create(&importing)) ||
+        (fault = show(&importing, event_id, &ours)))
         return fault;
     if (!ours)
         return FAULT_OK;

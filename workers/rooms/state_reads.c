@@ -91,11 +91,13 @@ struct reply members(struct call *call)
         fault = reader_state_at(call, &reader, before, &rows);
     if (fault)
         return fault == FAULT_INVALID_PARAM ? call_fail(call, fault, "at is not a token of ours") : call_fail(call, fault, NULL);
+    struct arena *scratch = arena_child(call->arena); /* a large room's members, one at a time */
     size_t kept = 0;
     for (size_t i = 0; i < rows.count; i++) {
         if (!slice_eq(rows.at[i].type, SLICE("m.room.member")))
             continue;
-        struct slice membership = json_get_string(event_row_parse(call->arena, &rows.at[i])->content, "membership");
+        arena_reset(scratch);
+        struct slice membership = json_get_string(event_row_parse(scratch, &rows.at[i])->content, "membership");
         if ((slice_is_absent(wanted) || slice_eq(membership, wanted)) &&
             (slice_is_absent(unwanted) || !slice_eq(membership, unwanted)))
             rows.at[kept++] = rows.at[i];
