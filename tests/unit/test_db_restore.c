@@ -89,7 +89,8 @@ static void positions_come_into_the_past(void **state)
 static void the_second_start_changes_nothing(void **state)
 {
     char before[64];
-    snprintf(before, sizeof before, "%.40s", pg_sql(&fresh, "SELECT md5(string_agg(pos::text, ',' ORDER BY event_nid)) FROM event"));
+    snprintf(before, sizeof before, "%.40s",
+             pg_sql(&fresh, "SELECT md5(string_agg(pos::text, ',' ORDER BY event_nid)) FROM event"));
     pg_sql(&fresh, "INSERT INTO one_time_key (user_id, device_id, algorithm, key_id, key) VALUES ('@a:b', 'D', 'x', 'k', '{}')");
     migrate(&fresh);
     assert_string_equal(before, pg_sql(&fresh, "SELECT md5(string_agg(pos::text, ',' ORDER BY event_nid)) FROM event"));
@@ -105,7 +106,8 @@ static void beside_the_old_one(void **state)
     pg_sql(&old, "CREATE DATABASE beside");
     snprintf(beside.url + strlen(beside.url), sizeof beside.url - strlen(beside.url), "&dbname=beside");
     restore_into(&beside);
-    snprintf(before, sizeof before, "%.40s", pg_sql(&beside, "SELECT md5(string_agg(pos::text, ',' ORDER BY event_nid)) FROM event"));
+    snprintf(before, sizeof before, "%.40s",
+             pg_sql(&beside, "SELECT md5(string_agg(pos::text, ',' ORDER BY event_nid)) FROM event"));
     migrate(&beside);
     assert_string_equal(before, pg_sql(&beside, "SELECT md5(string_agg(pos::text, ',' ORDER BY event_nid)) FROM event"));
     assert_string_equal(pg_sql(&beside, "SELECT epoch FROM cluster"), "2");
