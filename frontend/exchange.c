@@ -1,8 +1,9 @@
 /* The life of a request between h2o and the workers. Three events move it: an answer (exchange_take_reply), a worker that dies
  * (exchanges_lost), time (exchanges_tick). Its owner, h2o's request, may vanish at any moment; exchange_gone() then takes it out
  * of whatever list it is in and tells the worker.
- * What may be repeated: a request that no worker was given, always; one that was given to a worker which died, only when its route
- * is idempotent (GET, PUT with a transaction id), and not over and over, lest it kills one worker after the other. */
+ * What may be repeated: a request that no worker carried out, always (none had it, or the kit of one said VERSION_MISMATCH, which
+ * it does before a handler runs); one that was given to a worker which died, only when its route is repeatable
+ * (proto/repeatable.def), and not over and over, lest it kills one worker after the other. */
 #include "frontend/exchange.h"
 
 #include "frontend/access.h"
@@ -114,6 +115,9 @@ static void pack(struct arena *arena, const struct exchange *exchange, const str
         .authorization = inquiry->authorization,
         .content_type = inquiry->content_type,
         .remote_address = slice_from_cstr(exchange->address.text),
+#ifdef MYELIN_NEXT_ROUTES
+        .next = true,
+#endif
         .user_agent = inquiry->user_agent,
         .body = slice_is_absent(inquiry->body) ? SLICE("") : inquiry->body,
     };
@@ -154,15 +158,24 @@ static bool send_to(struct exchange *exchange, struct link *link, const struct r
     return true;
 }
 
-/* The heaviest peer that may be reachable: for when the registry still lists some that are not. */
-static const struct peer *choose_reachable(const struct exchange *exchange, int64_t now_ms)
+static bool avoids(const struct exchange *exchange, uint64_t instance)
+{
+    for (int i = 0; i < exchange->avoid_count; i++)
+        if (exchange->avoid[i] == instance)
+            return true;
+    return false;
+}
+
+/* The owner of the request's lane, as everybody computes it, or the next one when that one failed us or cannot be reached: the
+ * registry may still list some that are gone. */
+static const struct peer *choose_peer(const struct exchange *exchange, int64_t now_ms)
 {
     const struct peers *peers = exchange->loop->peers;
     const struct peer *best = NULL;
     uint64_t best_weight = 0;
     for (size_t i = 0; i < peers->count; i++) {
         const struct peer *peer = &peers->at[i];
-        if (peer->kind != exchange->route->kind || peer->draining || peer->instance == exchange->avoid)
+        if (peer->kind != exchange->route->kind || peer->draining || avoids(exchange, peer->instance))
             continue;
         const struct link *link = link_find(exchange->loop, peer->instance);
         uint64_t weight = rendezvous_weight(exchange->choice, peer->instance);
@@ -174,18 +187,16 @@ static const struct peer *choose_reachable(const struct exchange *exchange, int6
     return best;
 }
 
-/* The link to the owner of the request's lane, or to the next one when that owner failed us or cannot be reached. NULL: nobody. */
+/* NULL: nobody. */
 static struct link *choose(struct exchange *exchange, int64_t now_ms)
 {
     struct loop *loop = exchange->loop;
-    const struct peer *peer = peers_pick(loop->peers, exchange->route->kind, exchange->choice, exchange->avoid);
+    const struct peer *peer = choose_peer(exchange, now_ms);
     struct link *link = peer ? link_to(loop, peer) : NULL;
-    if (link && link_is_hopeful(link, now_ms))
+    if (link || !exchange->avoid_count || exchange->is_mismatched)
         return link;
-    if (peer && (peer = choose_reachable(exchange, now_ms)))
-        return link_to(loop, peer);
     /* The one that failed us may be back: a network that hiccuped, not a death. */
-    link = exchange->avoid ? link_find(loop, exchange->avoid) : NULL;
+    link = link_find(loop, exchange->avoid[exchange->avoid_count - 1]);
     return link && link->up ? link : NULL;
 }
 
@@ -216,17 +227,24 @@ void exchange_start(struct exchange *exchange, const struct routed *routed)
     place(exchange, routed);
 }
 
-/* Given to a worker that did not answer: offered to the next one, or given up. */
+/* Given to a worker that did not carry it out, or not to its end: offered to the next one, or given up. */
 static void place_again(struct exchange *exchange, uint64_t failed, enum fault fault)
 {
-    if (!exchange->route->idempotent || ++exchange->losses >= LOSSES_MAX) {
+    bool is_untouched = fault == FAULT_VERSION_MISMATCH;
+    bool may_repeat = is_untouched || (route_is_repeatable(exchange->route) && ++exchange->losses < LOSSES_MAX);
+    if (!may_repeat || exchange->avoid_count == AVOID_MAX) {
+        answer_fault(exchange, fault);
+        return;
+    }
+    exchange->avoid[exchange->avoid_count++] = failed;
+    exchange->is_mismatched |= is_untouched;
+    if (is_untouched && !choose(exchange, clock_monotonic_ms())) {
         answer_fault(exchange, fault);
         return;
     }
     log_event(LOG_DEBUG, "request offered to another worker", LOG_CSTR("route", exchange->route->handler),
               LOG_I64("losses", exchange->losses));
     detach(exchange);
-    exchange->avoid = failed;
     exchange->waiting_since_ms = clock_monotonic_ms();
     place(exchange, NULL);
 }
@@ -239,7 +257,7 @@ void exchange_take_reply(struct link *link, struct arena *arena, const struct wi
     if (!exchange || exchange->link != link)
         return; /* answered, timed out or gone meanwhile */
     enum fault fault = fault_from_number(message->header.fault);
-    if (fault == FAULT_UNAVAILABLE) {
+    if (fault == FAULT_UNAVAILABLE || fault == FAULT_VERSION_MISMATCH) {
         place_again(exchange, link->instance, fault);
         return;
     }
@@ -291,8 +309,7 @@ void exchanges_lost(struct link *link)
         place_again(exchange, link->instance, FAULT_UNAVAILABLE);
     for (struct exchange *exchange; (exchange = first_of(&waiting));) {
         detach(exchange);
-        exchange->avoid = link->instance;
-        place(exchange, NULL);
+        place(exchange, NULL); /* the link is not hopeful any more */
     }
 }
 

@@ -26,10 +26,11 @@ struct exchange {
 
     const struct route *route; /* NULL: none matched */
     enum exchange_state state;
-    uint64_t lane;   /* 0: none */
-    uint64_t choice; /* decides among the workers: the lane, or random */
-    uint64_t avoid;  /* instance that failed us; 0: none */
-    int losses;
+    uint64_t lane;             /* 0: none */
+    uint64_t choice;           /* decides among the workers: the lane, or random */
+    uint64_t avoid[AVOID_MAX]; /* instances that failed us, the last one last */
+    int avoid_count, losses;
+    bool is_mismatched;                    /* somebody said VERSION_MISMATCH */
     int64_t deadline_ms, waiting_since_ms; /* monotonic */
     uint64_t correlation;
     struct link *link; /* SENT, or WAITING for it; NULL: unplaced */

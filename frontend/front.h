@@ -20,7 +20,9 @@ enum {
     WAIT_FOR_WORKER_MS = 4000, /* how long a request waits for a live worker: service returns in < 5 s */
     LINK_UP_MS = 1000,         /* a new link that is not up by then counts as down */
     LOSSES_MAX = 3,            /* workers that may die over one request before we stop offering it */
+    AVOID_MAX = 8,             /* workers that one request is offered to */
     WAITING_MAX = 20000,       /* requests without a worker, per thread */
+    STUCK_MS = 5000,           /* a loop without a pulse for so long is stuck */
     DRAIN_MS = 3500,           /* what is not answered by then is answered 503 */
 };
 
@@ -59,6 +61,8 @@ struct loop {
     h2o_linklist_t clients;     /* struct client, guards.h */
     size_t client_count, client_peak;
     h2o_timeout_entry_t sweep; /* once a second while there are clients */
+    h2o_timeout_entry_t pulse; /* once a second */
+    _Atomic int64_t pulse_ms;  /* the last one, for the heartbeat */
     struct watch *watch;       /* clients that leave while they wait, watch.c */
 
     h2o_linklist_t links;     /* struct link, link.h */

@@ -3,6 +3,8 @@
  * shutdown(2), which makes h2o see the end of the stream in its own time, so that it is safe in any callback. */
 #include "frontend/guards.h"
 
+#include "frontend/framing.h"
+
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
@@ -26,7 +28,7 @@ struct admission {
     pthread_mutex_t lock;
     struct map *open; /* address key → connections */
     int64_t total;
-    struct metric *connections, *refused, *reset_floods, *slow;
+    struct metric *connections, *refused, *reset_floods, *slow, *crowded;
 };
 
 struct admission *admission_create(void)
@@ -40,6 +42,8 @@ struct admission *admission_create(void)
     admission->reset_floods =
         metric_counter("myelin_frontend_reset_floods_total", "HTTP/2 connections cut for resetting too many streams", NULL);
     admission->slow = metric_counter("myelin_frontend_slow_requests_total", "Connections cut for late headers or bodies", NULL);
+    admission->crowded = metric_counter("myelin_frontend_bodies_cut_total",
+                                        "Connections cut because too many bytes of bodies were arriving at once", NULL);
     return admission;
 }
 
@@ -132,6 +136,14 @@ struct client *client_of_request(h2o_req_t *req)
     return req->conn->callbacks->get_socket(req->conn)->on_close.data;
 }
 
+void client_finished_body(struct client *client, const h2o_req_t *req)
+{
+    if (req->version < 0x200)
+        return;
+    client->is_http2 = true;
+    client->received_before += req->entity.len;
+}
+
 void client_shut(struct client *client)
 {
     client->doomed = true;
@@ -177,8 +189,6 @@ static void judge_body(struct client *client, int64_t since_ms, uint64_t receive
     int64_t allowed_ms = loop->settings->body_timeout + (int64_t)(received * 1000 / BODY_BYTES_PER_S);
     if ((int64_t)h2o_now(client->loop->events) - since_ms > allowed_ms)
         cut_slow(client, "the body is late");
-    else if (received > UNFINISHED_BODIES * loop->front->entity_max)
-        cut_slow(client, "too much in unfinished bodies");
 }
 
 /* What the kernel has received on the connection since it was opened. */
@@ -198,9 +208,10 @@ static int judge_http1(h2o_req_t *req, void *unused)
     int64_t now_ms = (int64_t)h2o_now(client->loop->events);
     if (req->pathconf)
         return 0;
-    if (req->timestamps.request_body_begin_at.tv_sec)
-        judge_body(client, timeval_ms(req->timestamps.request_body_begin_at), client->socket->input->size);
-    else if (req->timestamps.request_begin_at.tv_sec) {
+    if (req->timestamps.request_body_begin_at.tv_sec) {
+        client->unfinished = client->socket->input->size;
+        judge_body(client, timeval_ms(req->timestamps.request_body_begin_at), client->unfinished);
+    } else if (req->timestamps.request_begin_at.tv_sec) {
         if (now_ms - timeval_ms(req->timestamps.request_begin_at) > HEADER_MS)
             cut_slow(client, "the headers are late");
     } else if (now_ms - client->idle_since_ms > IDLE_MS && !client->doomed)
@@ -209,7 +220,8 @@ static int judge_http1(h2o_req_t *req, void *unused)
 }
 
 /* HTTP/2 has no times of its own, so the first sweep that sees an unfinished request notes it; nor does h2o show how much of a body
- * it has, so what came on the connection since then must do. Idle connections are h2o's business. */
+ * it has, so what came on the connection must do: since the last sweep that saw nothing unfinished, less the bodies that were
+ * finished. Idle connections are h2o's business. */
 static int judge_http2(h2o_req_t *req, void *unused)
 {
     struct client *client = client_of_request(req);
@@ -218,11 +230,39 @@ static int judge_http2(h2o_req_t *req, void *unused)
         return 0;
     if (since->tv_sec == 0)
         *since = *h2o_get_timestamp(&client->loop->context, NULL, NULL);
-    if (!client->has_unfinished && !client->had_unfinished)
-        client->received_before = bytes_received(client);
-    client->has_unfinished = true;
-    judge_body(client, timeval_ms(*since), bytes_received(client) - client->received_before);
+    if (!client->has_unfinished) {
+        uint64_t received = bytes_received(client);
+        client->unfinished = received > client->received_before ? received - client->received_before : 0;
+    }
+    client->has_unfinished = client->is_http2 = true;
+    judge_body(client, timeval_ms(*since), client->unfinished);
     return 0;
+}
+
+/* h2o keeps a body in memory until it is whole, whatever the route's cap: it looks for the route after that. What all bodies of a
+ * loop may take together is bounded here; whoever takes most of it goes first. */
+static void bound_bodies(struct loop *loop)
+{
+    for (;;) {
+        uint64_t total = 0, most = UNFINISHED_BODIES * loop->front->entity_max;
+        struct client *largest = NULL;
+        for (h2o_linklist_t *node = loop->clients.next; node != &loop->clients; node = node->next) {
+            struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, link, node);
+            if (client->unfinished > most)
+                cut_slow(client, "too much in unfinished bodies");
+            if (client->doomed)
+                continue;
+            total += client->unfinished;
+            if (!largest || client->unfinished > largest->unfinished)
+                largest = client;
+        }
+        if (total <= (uint64_t)loop->settings->body_memory_max)
+            return;
+        log_event(LOG_INFO, "connection cut", LOG_CSTR("why", "too many bytes of bodies are arriving"),
+                  LOG_CSTR("address", largest->address.text), LOG_I64("its bytes", (int64_t)largest->unfinished));
+        metric_add(loop->front->admission->crowded, 1);
+        client_shut(largest);
+    }
 }
 
 void guards_sweep(struct loop *loop)
@@ -230,11 +270,17 @@ void guards_sweep(struct loop *loop)
     const h2o_globalconf_t *config = &loop->front->config;
     for (h2o_linklist_t *node = loop->clients.next; node != &loop->clients; node = node->next) {
         struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, link, node);
-        client->had_unfinished = client->has_unfinished;
         client->has_unfinished = false;
+        client->unfinished = 0;
     }
     config->http1.callbacks.foreach_request(&loop->context, judge_http1, NULL);
     config->http2.callbacks.foreach_request(&loop->context, judge_http2, NULL);
+    for (h2o_linklist_t *node = loop->clients.next; node != &loop->clients; node = node->next) {
+        struct client *client = H2O_STRUCT_FROM_MEMBER(struct client, link, node);
+        if (client->is_http2 && !client->has_unfinished)
+            client->received_before = bytes_received(client);
+    }
+    bound_bodies(loop);
 }
 
 static int shut_if_idle(h2o_req_t *req, void *unused)
@@ -252,42 +298,11 @@ void guards_shut_idle(struct loop *loop)
 /* ---- framing */
 
 /* h2o has taken the framing headers out of req->headers, but the head stands unchanged at the start of the socket's input until
- * the request is answered (names in lower case). */
+ * the request is answered. */
 const char *guards_framing_error(h2o_req_t *req)
 {
     if (req->version >= 0x200)
         return NULL;
     h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
-    struct slice rest = slice_of(socket->input->bytes, socket->input->size), line, name, value, length = SLICE_ABSENT;
-    bool has_length = false, has_encoding = false, has_host = false;
-    if (!slice_cut(rest, '\n', &line, &rest))
-        return NULL;
-    while (slice_cut(rest, '\n', &line, &rest)) {
-        if (line.len && line.at[line.len - 1] == '\r')
-            line.len--;
-        if (line.len == 0)
-            break;
-        if (line.at[0] == ' ' || line.at[0] == '\t')
-            return "a folded header line";
-        if (!slice_cut(line, ':', &name, &value))
-            continue;
-        if (slice_eq(name, SLICE("content-length"))) {
-            value = slice_trim(value);
-            if (has_length && !slice_eq(value, length))
-                return "two Content-Length headers";
-            has_length = true;
-            length = value;
-        } else if (slice_eq(name, SLICE("transfer-encoding"))) {
-            if (has_encoding)
-                return "two Transfer-Encoding headers";
-            has_encoding = true;
-        } else if (slice_eq(name, SLICE("host"))) {
-            if (has_host)
-                return "two Host headers";
-            has_host = true;
-        }
-    }
-    if (has_length && has_encoding)
-        return "both Content-Length and Transfer-Encoding";
-    return has_host || req->version < 0x101 ? NULL : "no Host header";
+    return framing_error(slice_of(socket->input->bytes, socket->input->size), req->version >= 0x101);
 }

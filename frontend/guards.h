@@ -11,12 +11,13 @@ struct client {
     struct loop *loop;
     h2o_socket_t *socket;
     struct address address;
-    bool counted;                        /* against the cap of its address */
-    bool doomed;                         /* shut down; it gets no more service */
-    int64_t idle_since_ms;               /* HTTP/1: since accept or the end of the last request */
-    int64_t resets_full_at_ms;           /* HTTP/2: see client_reset */
-    uint64_t received_before;            /* HTTP/2: bytes until the first sweep that saw an unfinished request */
-    bool has_unfinished, had_unfinished; /* HTTP/2: in this sweep, in the last one */
+    bool counted;                  /* against the cap of its address */
+    bool doomed;                   /* shut down; it gets no more service */
+    int64_t idle_since_ms;         /* HTTP/1: since accept or the end of the last request */
+    int64_t resets_full_at_ms;     /* HTTP/2: see client_reset */
+    uint64_t received_before;      /* HTTP/2: bytes of the connection that do not belong to unfinished requests */
+    uint64_t unfinished;           /* bytes of bodies that are still arriving, in this sweep */
+    bool is_http2, has_unfinished; /* HTTP/2: had a request in this sweep that is still arriving */
 };
 
 struct admission *admission_create(void);
@@ -27,6 +28,7 @@ struct client *client_admit(struct loop *loop, h2o_socket_t *socket);
 struct client *client_of_request(h2o_req_t *req);
 /* A request of it ended before it was answered. Too many of these on HTTP/2 are an attack. */
 void client_reset(struct client *client);
+void client_finished_body(struct client *client, const h2o_req_t *req); /* a request of it has arrived whole */
 void client_shut(struct client *client); /* the connection ends as soon as h2o looks at it; safe inside h2o's callbacks */
 
 /* Looks at every connection of the loop; once a second. */

@@ -11,7 +11,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
-#include "proto/pack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,40 +40,33 @@ bool link_send(struct link *link, const struct wire_message *message)
     return sent;
 }
 
-/* The worker learns who is at the other end: [major, minor, kind, instance, software version]. */
-static void send_hello(struct link *link)
+/* The worker learns who is at the other end, and we wait for it to say the same: a request that went to a stranger (an address that
+ * is somebody else's by now) would be lost. */
+static void greet(struct link *link)
 {
     struct arena *arena = arena_create(64 * 1024);
     struct wire_message hello = {
-        .header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = RANK_frontend}};
-    struct strbuf head = strbuf_in(arena);
-    pack_array(&head, 5);
-    pack_i64(&head, WIRE_MAJOR);
-    pack_i64(&head, WIRE_MINOR);
-    pack_slice(&head, slice_from_cstr(service_facts(SERVICE_frontend)->name));
-    pack_slice(&head, arena_printf(arena, "%016llx", (unsigned long long)link->loop->front->instance));
-    pack_slice(&head, slice_from_cstr(MYELIN_VERSION));
-    hello.body.head = strbuf_slice(&head);
-    link_send(link, &hello);
+        .header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = RANK_frontend},
+        .body = {.head = wire_hello_head(arena, SERVICE_frontend, link->loop->front->instance)}};
+    wire_send(link->socket, &hello);
+    wants_pump(link);
     arena_destroy(&arena);
 }
 
-/* Its answer. A worker of another major version is of no use: it is left alone until it leaves the registry. */
-static void take_hello(struct link *link, const struct wire_header *header)
+/* A worker that is not whom we mean, or of another major version, is of no use: it is left alone until it leaves the registry. */
+static void take_hello(struct link *link, const struct wire_message *hello)
 {
-    if (header->major == WIRE_MAJOR)
+    const char *objection = wire_hello_objection(hello, link->kind, link->instance);
+    link->up = !objection;
+    link->was_up = true;
+    if (objection) {
+        log_event(LOG_ERROR, "a worker is not called", LOG_CSTR("why", objection),
+                  LOG_CSTR("kind", service_facts(link->kind)->name), LOG_I64("its major", hello->header.major),
+                  LOG_I64("our major", WIRE_MAJOR));
+        exchanges_lost(link);
         return;
-    log_event(LOG_ERROR, "a worker speaks another version of the bus", LOG_CSTR("kind", service_facts(link->kind)->name),
-              LOG_I64("theirs", header->major), LOG_I64("ours", WIRE_MAJOR));
-    link->up = false;
-    exchanges_lost(link);
-}
-
-static void link_is_up(struct link *link)
-{
-    link->up = link->was_up = true;
+    }
     log_event(LOG_DEBUG, "link up", LOG_CSTR("kind", service_facts(link->kind)->name), LOG_I64("loop", link->loop->index));
-    send_hello(link);
     exchanges_resume(link);
 }
 
@@ -88,13 +80,17 @@ static void drain(struct link *link)
             if (message.header.type == WIRE_REPLY)
                 exchange_take_reply(link, link->inbound, &message);
             else if (message.header.type == WIRE_HELLO)
-                take_hello(link, &message.header);
+                take_hello(link, &message);
         } else if (errno == EAGAIN) {
             arena_reset(link->inbound); /* a large reply's memory goes back now */
             if (link->up && !h2o_linklist_is_empty(&link->waiting))
                 exchanges_resume(link);
             return;
-        } else if (errno == EPROTO) {
+        } else if (errno == EMSGSIZE && message.header.type == WIRE_REPLY) {
+            message.header.fault = FAULT_INTERNAL;
+            message.body.head = SLICE("the answer is too large");
+            exchange_take_reply(link, link->inbound, &message);
+        } else if (errno == EPROTO || errno == EMSGSIZE) {
             log_event(LOG_WARN, "malformed message, or another major version", LOG_CSTR("kind", service_facts(link->kind)->name));
         } else if (errno != EINTR) {
             return;
@@ -121,7 +117,7 @@ static void drain_monitor(struct link *link)
 {
     for (int event; (event = monitor_receive(link->monitor));) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
-            link_is_up(link);
+            greet(link);
         } else if (event == ZMQ_EVENT_DISCONNECTED) {
             link->up = false;
             drain(link); /* answers that came before the end count */

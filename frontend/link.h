@@ -11,7 +11,7 @@ struct link {
     struct loop *loop;
     uint64_t instance;
     enum service kind;
-    bool up; /* the handshake is done: what we send leaves */
+    bool up; /* its hello came: what we send leaves, and reaches whom we mean */
     bool was_up;
     int64_t opened_ms;
     h2o_linklist_t sent;    /* struct exchange: the worker has it */

@@ -58,6 +58,14 @@ static void on_sweep(h2o_timeout_entry_t *entry)
         h2o_timeout_link(loop->events, &loop->context.one_sec_timeout, &loop->sweep);
 }
 
+static void on_pulse(h2o_timeout_entry_t *entry)
+{
+    struct loop *loop = H2O_STRUCT_FROM_MEMBER(struct loop, pulse, entry);
+    atomic_store(&loop->pulse_ms, clock_monotonic_ms());
+    if (!loop->finished)
+        h2o_timeout_link(loop->events, &loop->context.one_sec_timeout, &loop->pulse);
+}
+
 static bool is_quiet(const struct loop *loop)
 {
     return h2o_linklist_is_empty((h2o_linklist_t *)&loop->active) && h2o_linklist_is_empty((h2o_linklist_t *)&loop->clients);
@@ -159,6 +167,8 @@ bool loop_init(struct loop *loop, struct front *front, int index)
     loop->pending = pending_create();
     loop->tick.cb = on_tick;
     loop->sweep.cb = on_sweep;
+    loop->pulse.cb = on_pulse;
+    atomic_store(&loop->pulse_ms, clock_monotonic_ms());
     ensure(getrandom(&loop->random, sizeof loop->random, 0) == sizeof loop->random);
     h2o_linklist_init_anchor(&loop->clients);
     h2o_linklist_init_anchor(&loop->links);
@@ -192,6 +202,7 @@ void *loop_thread(void *context)
     pthread_setname_np(pthread_self(), name);
     take_peers(loop);
     listeners_start(loop);
+    on_pulse(&loop->pulse);
     while (!loop->finished)
         h2o_evloop_run(loop->events, INT32_MAX);
     h2o_evloop_run(loop->events, 0); /* last answers leave */

@@ -6,6 +6,7 @@
 #include "frontend/guards.h"
 #include "frontend/listener.h"
 #include "frontend/request.h"
+#include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 
@@ -44,6 +45,17 @@ static void on_drain(void *context)
     struct front *front = context;
     atomic_store(&front->draining, true);
     loop_tell(front, LOOP_DRAIN);
+}
+
+/* One stuck loop keeps its share of the connections waiting: the oldest pulse counts. */
+static bool is_alive(void *context)
+{
+    struct front *front = context;
+    int64_t now_ms = clock_monotonic_ms();
+    for (int i = 0; i < front->loop_count; i++)
+        if (!atomic_load(&front->draining) && now_ms - atomic_load(&front->loops[i].pulse_ms) > STUCK_MS)
+            return false;
+    return true;
 }
 
 static void on_load(int64_t *queued, int64_t *running, void *context)
@@ -154,7 +166,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     log_init("frontend", LOG_INFO);
     const struct control_events events = {
-        .peers = on_peers, .drain = on_drain, .reload = on_reload, .load = on_load, .context = &front};
+        .peers = on_peers, .drain = on_drain, .reload = on_reload, .load = on_load, .is_alive = is_alive, .context = &front};
     front.control = control_attach(CONTROL_DESCRIPTOR, &events);
     if (!front.control || !set_up(&front))
         return 1;

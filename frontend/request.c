@@ -131,6 +131,7 @@ static int on_request(h2o_handler_t *self, h2o_req_t *req)
     int64_t retry_ms;
     const char *ambiguous;
 
+    client_finished_body(exchange->client, req);
     read_inquiry(exchange);
     read_trace(exchange);
     read_address(exchange);

@@ -283,3 +283,17 @@ const struct message_facts *message_find_name(const char *name)
     }
     return NULL;
 }
+
+bool message_is_repeatable(enum message_id id)
+{
+    switch ((int)id) {
+#define REPEATABLE_MESSAGE(name) case MESSAGE_##name:
+#define REPEATABLE_ROUTE(handler)
+#include "proto/repeatable.def"
+#undef REPEATABLE_MESSAGE
+#undef REPEATABLE_ROUTE
+        return true;
+    default:
+        return false;
+    }
+}

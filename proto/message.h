@@ -67,6 +67,7 @@ struct message_facts {
 };
 
 const struct message_facts *message_find(unsigned id); /* NULL when unknown */
+bool message_is_repeatable(enum message_id id);        /* repeatable.def */
 const struct message_facts *message_find_name(const char *name);
 const struct message_facts *message_at(size_t index); /* NULL past the end */
 /* {"payloads":["…"]} ↔ a packed message, for the control tool and the fuzzers. */

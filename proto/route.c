@@ -21,8 +21,7 @@
      .kind = SERVICE_##kind_, \
      .handler = #handler_, \
      .lane = lane_, \
-     .reference = reference_, \
-     .idempotent = METHOD_##method_ == METHOD_GET || METHOD_##method_ == METHOD_PUT},
+     .reference = reference_},
 const struct route routes[] = {
 #include "proto/routes.def"
 };
@@ -44,6 +43,7 @@ struct node {
 static struct node root;
 static struct arena *tree_memory;
 static uint64_t keys[ROUTES_AT_MOST];
+static bool repeatable[ROUTES_AT_MOST];
 static uint16_t key_index[INDEX_SIZE]; /* open addressing: index + 1 */
 static pthread_once_t made_once = PTHREAD_ONCE_INIT;
 
@@ -98,6 +98,25 @@ static uint64_t compute_key(const struct route *route)
     return slice_hash(slice_of(text, method + path));
 }
 
+static const char *const repeatable_puts[] = {
+#define REPEATABLE_MESSAGE(name)
+#define REPEATABLE_ROUTE(handler) #handler,
+#include "proto/repeatable.def"
+#undef REPEATABLE_MESSAGE
+#undef REPEATABLE_ROUTE
+};
+
+static bool compute_repeatable(const struct route *route)
+{
+    if (route->method == METHOD_GET || strstr(route->path, "{txnId}"))
+        return true;
+    for (size_t i = 0; i < sizeof repeatable_puts / sizeof repeatable_puts[0]; i++) {
+        if (route->method == METHOD_PUT && strcmp(route->handler, repeatable_puts[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void make_tree(void)
 {
     tree_memory = arena_create(16 * 1024 * 1024);
@@ -109,6 +128,7 @@ static void make_tree(void)
         ensure(!node->route[routes[i].method]); /* each row is unique */
         node->route[routes[i].method] = (int)i + 1;
         keys[i] = compute_key(&routes[i]);
+        repeatable[i] = compute_repeatable(&routes[i]);
         size_t at = keys[i] % INDEX_SIZE;
         while (key_index[at])
             at = (at + 1) % INDEX_SIZE;
@@ -121,6 +141,12 @@ static void make_tree(void)
 const char *route_method_name(enum http_method method)
 {
     return method_names[method];
+}
+
+bool route_is_repeatable(const struct route *route)
+{
+    pthread_once(&made_once, make_tree);
+    return repeatable[route - routes];
 }
 
 uint64_t route_key(const struct route *route)

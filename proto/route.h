@@ -44,13 +44,13 @@ struct route {
     const char *handler; /* its C name, for logs and metrics */
     const char *lane;
     const char *reference; /* spec section */
-    bool idempotent;       /* may be retried on another worker: GET, and PUT (transaction ids) */
 };
 
 extern const struct route routes[];
 extern const size_t route_count;
 
 const char *route_method_name(enum http_method method);             /* "GET" */
+bool route_is_repeatable(const struct route *route);                /* GET, with a {txnId}, or a row of repeatable.def */
 uint64_t route_key(const struct route *route);                      /* stable hash of method and path */
 const struct route *route_find_key(uint64_t key);                   /* NULL when unknown */
 int route_param_index(const struct route *route, const char *name); /* −1 when it has none of that name */

@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/kit/link.h"
+#include "lib/kit/wait.h"
 
 static atomic_uint_fast64_t last_correlation;
 
@@ -51,6 +52,14 @@ struct bus_ticket *call_bus_send(struct call *call, const struct message_facts *
     struct packed body;
     message->pack_request(call->arena, request, &body);
     struct bus_ticket *ticket = ticket_create(call, message, lane);
+    arena_defer(call->arena, ticket_drop, ticket);
+    if (!wire_fits(&body) || wire_bytes(&body) > (size_t)worker_settings(worker)->call_memory_max) {
+        atomic_store(&ticket->references, 1); /* the link never sees it */
+        ticket->is_settled = true;
+        ticket->fault = FAULT_TOO_LARGE;
+        ticket->why = "the message is too large for the bus";
+        return ticket;
+    }
     struct wire_header header = {
         .major = WIRE_MAJOR,
         .minor = WIRE_MINOR,
@@ -65,7 +74,6 @@ struct bus_ticket *call_bus_send(struct call *call, const struct message_facts *
     };
     trace_from_hex(call->trace, header.trace);
     ticket->parcel = parcel_create(SLICE_ABSENT, &header, body.head, body.frames);
-    arena_defer(call->arena, ticket_drop, ticket);
     link_send_request(worker->link, ticket);
     return ticket;
 }
@@ -100,9 +108,9 @@ enum fault call_bus_wait(struct call *call, struct bus_ticket *ticket, void *rep
 {
     memset(reply, 0, ticket->message->reply_size);
     call->why = SLICE_ABSENT;
-    handlers_wait_begin(call, ticket->message->name);
+    wait_begin(ticket->message->name, SLICE_ABSENT);
     bool is_settled = sleep_until_settled(ticket);
-    handlers_wait_end(call);
+    wait_end();
     if (!is_settled)
         return FAULT_DEADLINE;
     if (ticket->why)

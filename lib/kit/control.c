@@ -16,7 +16,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ATTACH_TIMEOUT_MS = 10000, HEARTBEAT_MS = 1000, LINES_MAX = 1024 };
+enum {
+    ATTACH_TIMEOUT_MS = 10000,
+    HEARTBEAT_MS = 1000,
+    LINES_MAX = 1024,
+    SETTINGS_BYTES = 16 * 1024 * 1024,
+    SETTINGS_KEPT_MS = 3600 * 1000, /* no call lasts so long */
+};
 
 struct control {
     int descriptor;
@@ -24,8 +30,16 @@ struct control {
     pthread_mutex_t lock; /* peers */
     const struct peers *peers;
     _Atomic(const struct settings *) settings;
-    struct arena *kept;    /* settings of the process's life; only the control thread allocates after attach */
-    struct arena *scratch; /* one packet */
+    struct version *versions; /* of the settings, the newest first; the control thread's */
+    struct arena *scratch;    /* one packet */
+};
+
+/* Settings, and what they point to. */
+struct version {
+    struct version *older;
+    struct arena *arena;
+    struct slice lines;
+    int64_t replaced_ms; /* 0: it is the newest */
 };
 
 /* ---- lists of peers: shared by reference, freed by the last one to let go */
@@ -112,21 +126,57 @@ static void take_peers(struct control *control, const struct json *packet)
 
 /* ---- settings */
 
+static void version_free(struct version *version)
+{
+    struct arena *arena = version->arena; /* it lies in there itself */
+    arena_destroy(&arena);
+}
+
+/* The first one stays: what was made at the start may point into it. Those between go when nobody can be using them any more. */
+static void forget_old_settings(struct control *control, int64_t now_ms)
+{
+    for (struct version **place = &control->versions; *place && (*place)->older;) {
+        struct version *version = *place;
+        if (version->replaced_ms && now_ms - version->replaced_ms > SETTINGS_KEPT_MS) {
+            *place = version->older;
+            version_free(version);
+        } else {
+            place = &version->older;
+        }
+    }
+}
+
+static void keep_version(struct control *control, struct arena *arena, struct slice lines)
+{
+    struct version *version = arena_new(arena, struct version);
+    *version = (struct version){.older = control->versions, .arena = arena, .lines = arena_copy(arena, lines)};
+    if (version->older)
+        version->older->replaced_ms = clock_monotonic_ms();
+    control->versions = version;
+    forget_old_settings(control, clock_monotonic_ms());
+}
+
+/* The same lines again are no new settings. */
 static bool take_settings(struct control *control, const struct json *packet)
 {
     const char *overrides[LINES_MAX], *error;
     size_t count = 0;
-    struct slice rest = json_get_string(packet, "lines"), line, data = json_get_string(packet, "data");
+    struct slice lines = json_get_string(packet, "lines"), rest = lines, line, data = json_get_string(packet, "data");
+    if (control->versions && slice_is_absent(data) && slice_eq(lines, control->versions->lines))
+        return true;
     while (rest.len && count < LINES_MAX && slice_cut(rest, '\n', &line, &rest))
         overrides[count++] = arena_cstr(control->scratch, line);
-    struct settings *made = arena_new(control->kept, struct settings);
-    if (!settings_load(control->kept, NULL, overrides, count, made, &error)) {
+    struct arena *arena = arena_create(SETTINGS_BYTES);
+    struct settings *made = arena_new(arena, struct settings);
+    if (!settings_load(arena, NULL, overrides, count, made, &error)) {
         log_event(LOG_ERROR, "the supervisor's settings are refused", LOG_CSTR("why", error));
+        arena_destroy(&arena);
         return false;
     }
     const struct settings *old = atomic_load(&control->settings);
-    made->data_folder = slice_is_absent(data) ? (old ? old->data_folder : "") : arena_cstr(control->kept, data);
+    made->data_folder = arena_cstr(arena, !slice_is_absent(data) ? data : slice_from_cstr(old ? old->data_folder : ""));
     atomic_store(&control->settings, made);
+    keep_version(control, arena, lines);
     enum log_level level;
     if (log_level_from_name(slice_from_cstr(made->log_level), &level))
         log_set_level(level);
@@ -267,7 +317,10 @@ static void *control_thread(void *context)
         arena_reset(control->scratch);
         int64_t now_ms = clock_monotonic_ms();
         if (now_ms >= beat_ms) {
-            send_load(control);
+            if (!control->events.is_alive || control->events.is_alive(control->events.context))
+                send_load(control);
+            else
+                log_event(LOG_ERROR, "stuck: no heartbeat");
             beat_ms = now_ms + HEARTBEAT_MS;
         }
         const struct json *packet = receive(control, beat_ms);
@@ -284,7 +337,11 @@ static struct control *refuse(struct control *control, const char *why)
 {
     log_event(LOG_ERROR, "no settings on the control channel; workers are started by `myelin up`", LOG_CSTR("why", why));
     control_peers_release(control->peers);
-    arena_destroy(&control->kept);
+    while (control->versions) {
+        struct version *version = control->versions;
+        control->versions = version->older;
+        version_free(version);
+    }
     arena_destroy(&control->scratch);
     free(control);
     return NULL;
@@ -297,7 +354,6 @@ struct control *control_attach(int descriptor, const struct control_events *even
     control->descriptor = descriptor;
     control->events = *events;
     pthread_mutex_init(&control->lock, NULL);
-    control->kept = arena_create(16 * 1024 * 1024);
     control->scratch = arena_create(4 * CONTROL_PACKET_MAX);
     control->peers = peers_create(0);
 

@@ -5,7 +5,7 @@
  *                        {"type":"drain"}  {"type":"metrics","id":1}  {"type":"log_level","level":"debug"}
  * {"type":"reload","lines":"…"}  {"type":"calls","id":2} child → supervisor
  * {"type":"ready","instance":"hex16","endpoint":"…","publisher":"…"}   once it can take calls
- *                        {"type":"load","queued":0,"running":0}   every second: the heartbeat
+ *                        {"type":"load","queued":0,"running":0}   every second: the heartbeat; not while the process is stuck
  *                        {"type":"metrics","id":1,"text":"…"}  {"type":"calls","id":2,"calls":[…]}  {"type":"drained"}
  * Unknown types are ignored: old and new versions talk. */
 #ifndef MYELIN_KIT_CONTROL_H
@@ -31,6 +31,7 @@ struct control_events { /* all run on the control thread */
     void (*drain)(void *context);
     void (*reload)(void *context);
     struct slice (*calls)(struct arena *arena, void *context); /* JSON array: what each thread does now */
+    bool (*is_alive)(void *context);                           /* false: no heartbeat is sent; NULL: always */
     void (*load)(int64_t *queued, int64_t *running, void *context);
     void *context;
 };
@@ -38,8 +39,9 @@ struct control_events { /* all run on the control thread */
  * on. NULL when there is no supervisor behind the descriptor or its settings are refused (logged). `events` is copied; `peers` is
  * called for every list after the first. When the channel closes later the thread ends the process. */
 struct control *control_attach(int descriptor, const struct control_events *events);
-const struct settings *control_settings(const struct control *control); /* the newest; old ones stay valid for ever */
-const struct peers *control_peers(struct control *control);             /* counted reference to the newest list, never NULL */
+const struct settings *
+control_settings(const struct control *control);            /* the newest; the first stay valid for ever, others for an hour more */
+const struct peers *control_peers(struct control *control); /* counted reference to the newest list, never NULL */
 void control_peers_release(const struct peers *peers);
 void control_ready(struct control *control, uint64_t instance, const char *endpoint, const char *publisher);
 void control_drained(struct control *control);

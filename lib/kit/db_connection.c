@@ -12,6 +12,7 @@
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/kit/db_cancel.h"
+#include "lib/kit/wait.h"
 
 enum { CONNECT_MAX_MS = 5000, PREPARED_FIRST = 32 };
 
@@ -115,8 +116,10 @@ enum fault db_connection_open(const char *url, const char *role, int64_t deadlin
     PGconn *pg = PQconnectStartParams(keywords, values, 1);
     free(options);
     enum fault fault = FAULT_UNAVAILABLE;
+    wait_begin("database connection", SLICE_ABSENT);
     if (pg && PQstatus(pg) != CONNECTION_BAD)
         fault = finish_connecting(pg, is_callers_deadline ? deadline_ms : give_up_ms);
+    wait_end();
     if (fault) {
         log_refusal(pg);
         PQfinish(pg);

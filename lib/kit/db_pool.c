@@ -8,6 +8,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
+#include "lib/kit/wait.h"
 
 enum { SPARE_IDLE_MS = 30 * 1000, LAST_IDLE_MS = 60 * 1000, TIDY_EACH_MS = 1000 };
 
@@ -113,10 +114,14 @@ static bool wait_for_place(struct db_pool *pool, int64_t deadline_ms)
 {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     int error = 0;
+    if (pool->idle || pool->stats.open < pool->connections_max)
+        return true;
+    wait_begin("database pool", SLICE_ABSENT);
     pool->stats.waiting++;
     while (!pool->idle && pool->stats.open >= pool->connections_max && !error)
         error = pthread_cond_timedwait(&pool->freed, &pool->mutex, &until);
     pool->stats.waiting--;
+    wait_end();
     return !error || pool->idle || pool->stats.open < pool->connections_max;
 }
 

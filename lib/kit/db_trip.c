@@ -10,6 +10,7 @@
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/kit/db_value.h"
+#include "lib/kit/wait.h"
 
 enum { PARAMS_MAX = 64 };
 
@@ -216,8 +217,10 @@ static enum fault read_all(struct db_trip *trip, struct db_connection *connectio
 enum fault db_trip_make(struct db_trip *trip, struct db_connection *connection)
 {
     trip->is_clean = trip->is_heard = false;
+    wait_begin("database", slice_from_cstr(trip->first ? trip->first->statement->name : trip->after ? trip->after : "BEGIN"));
     trip->is_sent = send_all(trip, connection);
     enum fault fault = trip->is_sent ? read_all(trip, connection) : FAULT_UNAVAILABLE;
+    wait_end();
     trip->is_clean = !fault && PQstatus(connection->pg) == CONNECTION_OK;
     if (trip->error.fault) /* what the server said before it hung up tells more than the hang-up */
         fault = trip->error.fault;

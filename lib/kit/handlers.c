@@ -28,65 +28,6 @@ struct outcome {
     bool park;
 };
 
-/* ---- what a thread does now */
-
-static void show(struct thread *thread, const char *what, const char *trace, int64_t since_us)
-{
-    pthread_mutex_lock(&thread->lock);
-    thread->what = what;
-    thread->waits_for = NULL;
-    thread->since_us = since_us;
-    snprintf(thread->trace, sizeof thread->trace, "%s", trace);
-    pthread_mutex_unlock(&thread->lock);
-}
-
-static void show_waiting(struct call *call, const char *waits_for)
-{
-    struct thread *thread = call_state_of(call)->thread;
-    if (!thread)
-        return;
-    pthread_mutex_lock(&thread->lock);
-    thread->waits_for = waits_for;
-    pthread_mutex_unlock(&thread->lock);
-}
-
-void handlers_wait_begin(struct call *call, const char *waits_for)
-{
-    show_waiting(call, waits_for);
-}
-
-void handlers_wait_end(struct call *call)
-{
-    show_waiting(call, NULL);
-}
-
-struct slice handlers_list(struct arena *arena, struct worker *worker)
-{
-    struct json_writer w = json_writer_in(arena);
-    int64_t now_us = clock_monotonic_us();
-    json_begin_array(&w);
-    for (int i = 0; i < worker->thread_count; i++) {
-        struct thread *thread = &worker->threads[i];
-        char trace[33];
-        pthread_mutex_lock(&thread->lock); /* copied: nothing is allocated under a lock */
-        const char *what = thread->what, *waits_for = thread->waits_for;
-        int64_t since_us = thread->since_us;
-        memcpy(trace, thread->trace, sizeof trace);
-        pthread_mutex_unlock(&thread->lock);
-        if (!what)
-            continue;
-        json_begin_object(&w);
-        json_put_cstr(&w, "call", what);
-        json_put_cstr(&w, "trace", trace);
-        json_put_i64(&w, "us", now_us - since_us);
-        if (waits_for)
-            json_put_cstr(&w, "waits_for", waits_for);
-        json_end_object(&w);
-    }
-    json_end_array(&w);
-    return json_done(&w);
-}
-
 /* ---- one run */
 
 static void run_http(struct call *call, const struct job *job, struct outcome *out)
@@ -104,7 +45,7 @@ static void run_http(struct call *call, const struct job *job, struct outcome *o
     }
     out->name = call->route->handler;
     out->metrics = &worker->route_metrics[call->route - routes];
-    show(call_state_of(call)->thread, out->name, call->trace, job->received_us);
+    thread_show(call_state_of(call)->thread, out->name, call->trace, job->received_us);
     struct reply reply = call_http_run(call, request);
     out->park = reply.park;
     out->status = reply.status;
@@ -126,13 +67,16 @@ static void run_message(struct call *call, const struct job *job, struct outcome
     const struct worker_message *handler = handlers_message(call->worker, job->message.header.message, &index);
     out->name = facts->name;
     out->metrics = &call->worker->message_metrics[index];
-    show(call_state_of(call)->thread, out->name, call->trace, job->received_us);
+    thread_show(call_state_of(call)->thread, out->name, call->trace, job->received_us);
     void *request = arena_alloc(call->arena, facts->request_size), *reply = arena_alloc(call->arena, facts->reply_size);
     if (!facts->unpack_request(call->arena, &job->message.body, request)) {
         out->fault = FAULT_VERSION_MISMATCH;
         return;
     }
     out->fault = handler->run(call, request, reply);
+    if (out->fault ==
+        FAULT_VERSION_MISMATCH) /* of somebody further in. Ours says that no handler has run, and callers count on it */
+        out->fault = FAULT_INTERNAL;
     facts->pack_reply(call->arena, reply, &out->body);
     if (!out->fault)
         return;
@@ -188,7 +132,7 @@ static void run(struct call_state *state, const struct job *job, struct outcome 
     begin_call(state, job);
     if (job->own) {
         out->name = "own job";
-        show(state->thread, out->name, state->call.trace, job->received_us);
+        thread_show(state->thread, out->name, state->call.trace, job->received_us);
         job->own(&state->call, job->own_context);
     } else if (job->message.header.message == MESSAGE_http) {
         run_http(&state->call, job, out);
@@ -250,12 +194,17 @@ static void answer(struct worker *worker, const struct job *job, const struct ou
     header.type = WIRE_REPLY;
     header.fault = (uint16_t)outcome->fault;
     header.caller_rank = (uint8_t)worker->facts->rank;
-    struct parcel *parcel = parcel_create(job->message.identity, &header, outcome->body.head, outcome->body.frames);
+    struct packed body = outcome->body;
+    if (!wire_fits(&body)) {
+        header.fault = FAULT_TOO_LARGE;
+        body = (struct packed){.head = SLICE("the answer is too large")};
+    }
+    struct parcel *parcel = parcel_create(job->message.identity, &header, body.head, body.frames);
     link_send_reply(worker->link, job->router, parcel);
 }
 
 /* True: the job is the park's, or back in the lanes, and not ours any more. */
-static bool park(struct call_state *state, struct job *job, uint64_t since)
+static bool park(struct call_state *state, struct job *job, const char *name, uint64_t since)
 {
     struct worker *worker = state->thread->worker;
     int64_t until_ms = state->park_until_ms, last_ms = job->deadline_ms - PARK_MARGIN_MS;
@@ -263,6 +212,7 @@ static bool park(struct call_state *state, struct job *job, uint64_t since)
     if (atomic_load(&worker->draining) && job->parked_ms > 0)
         return false; /* it was told that its time is over, and will not answer */
     job->parked_at_ms = clock_monotonic_ms();
+    job->name = name;
     if (!park_add(worker->park, &job->park, state->topics, state->topic_count, until_ms < last_ms ? until_ms : last_ms, since,
                   &is_next))
         lanes_push(worker->lanes, &job->item); /* something was published since the handler looked */
@@ -296,7 +246,7 @@ static void work(struct thread *thread, struct job *job)
         trace_to_hex(job->message.header.trace, trace);
         log_set_trace(trace);
         run(&state, job, &outcome);
-        if (outcome.park && !atomic_load(&job->is_cancelled) && park(&state, job, since)) {
+        if (outcome.park && !atomic_load(&job->is_cancelled) && park(&state, job, outcome.name, since)) {
             job = NULL;
         } else {
             if (outcome.park)
@@ -310,13 +260,14 @@ static void work(struct thread *thread, struct job *job)
     if (job)
         jobs_end(worker->jobs, &job);
     arena_reset(thread->arena);
-    show(thread, NULL, "", 0);
+    thread_show(thread, NULL, "", 0);
 }
 
 static void *thread_main(void *context)
 {
     struct thread *thread = context;
     struct lane_item *item;
+    thread_enter(thread);
     while ((item = lanes_take(thread->worker->lanes))) {
         uint64_t lane = item->lane;
         work(thread, (struct job *)(void *)item);

@@ -5,6 +5,7 @@
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/kit/http_url.h"
+#include "lib/kit/wait.h"
 
 #include <stdlib.h>
 
@@ -73,8 +74,10 @@ static enum fault fetch_once(struct http_client *client, struct arena *arena, co
     struct transfer *transfer = transfer_create(client, arena, request, &answer->error);
     if (!transfer)
         return FAULT_PEER;
+    wait_begin("http", request->certificate_name);
     engine_run(client->engine, transfer);
     enum fault fault = transfer_answer(transfer, arena, request->deadline_ms, answer);
+    wait_end();
     metric_add(client->fetches[outcome_of(fault, answer)], 1);
     metric_observe_us(client->latency, clock_monotonic_us() - start_us);
     return fault;

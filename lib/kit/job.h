@@ -16,6 +16,7 @@ struct job {
     int64_t received_us, deadline_ms;
     int64_t parked_at_ms, parked_ms; /* when it was parked last; how long so far */
     size_t bytes;
+    const char *name; /* of the handler that parked it */
     atomic_bool is_cancelled;
     void (*own)(struct call *call, void *context); /* worker_enqueue; no message then */
     void *own_context;

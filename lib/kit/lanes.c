@@ -12,6 +12,7 @@ struct lane {
     struct lane *next; /* of the bucket, or of the free list */
     uint64_t key;
     struct lane_item *first, **last; /* waiting */
+    size_t waiting, bytes;           /* of them */
 };
 
 struct lanes {
@@ -110,21 +111,33 @@ static void make_ready(struct lanes *lanes, struct lane_item *item)
 
 /* ---- pushing, taking, finishing */
 
-void lanes_push(struct lanes *lanes, struct lane_item *item)
+bool lanes_offer(struct lanes *lanes, struct lane_item *item, size_t waiting_most, size_t bytes_most)
 {
     pthread_mutex_lock(&lanes->lock);
-    lanes->queued++;
     struct lane *lane = item->lane ? *lane_place(lanes, item->lane) : NULL;
+    if (lane && lane->waiting && (lane->waiting >= waiting_most || lane->bytes + item->bytes > bytes_most)) {
+        pthread_mutex_unlock(&lanes->lock);
+        return false;
+    }
+    lanes->queued++;
     if (lane) {
         item->next = NULL;
         *lane->last = item;
         lane->last = &item->next;
+        lane->waiting++;
+        lane->bytes += item->bytes;
     } else {
         if (item->lane)
             lane_open(lanes, item->lane);
         make_ready(lanes, item);
     }
     pthread_mutex_unlock(&lanes->lock);
+    return true;
+}
+
+void lanes_push(struct lanes *lanes, struct lane_item *item)
+{
+    lanes_offer(lanes, item, SIZE_MAX, SIZE_MAX);
 }
 
 struct lane_item *lanes_take(struct lanes *lanes)
@@ -156,6 +169,8 @@ void lanes_finish(struct lanes *lanes, uint64_t key)
         struct lane_item *next = lane->first;
         if (next) {
             lane->first = next->next;
+            lane->waiting--;
+            lane->bytes -= next->bytes;
             if (!lane->first)
                 lane->last = &lane->first;
             make_ready(lanes, next);

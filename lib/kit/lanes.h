@@ -4,11 +4,13 @@
 #define MYELIN_KIT_LANES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct lane_item { /* the first member of what is queued */
     struct lane_item *next;
     uint64_t lane;
+    size_t bytes; /* counted against a lane's share */
 };
 struct lanes;
 
@@ -16,6 +18,9 @@ struct lanes *lanes_create(void);
 void lanes_destroy(struct lanes **lanes); /* must be empty */
 
 void lanes_push(struct lanes *lanes, struct lane_item *item);
+/* The same, but false when the lane has as much waiting as one may have, so that it cannot take the room of all others. One item
+ * may always wait, however large. Key 0 has no bounds of its own. */
+bool lanes_offer(struct lanes *lanes, struct lane_item *item, size_t waiting_most, size_t bytes_most);
 /* Waits for an item whose lane is free, and takes that lane. NULL: closed, and nothing is left. */
 struct lane_item *lanes_take(struct lanes *lanes);
 /* The item last taken for this lane is done with (or parked): the next one may run. The item itself may be gone already. */

@@ -17,10 +17,11 @@
 
 enum {
     DRAIN_SEEN_MS = 1000,  /* by then the registry has told everybody, or never will */
-    DRAIN_QUIET_MS = 250,  /* after that: what was sent before others saw it arrives */
+    DRAIN_QUIET_MS = 250,  /* from then on: what was sent before others saw it arrives */
     DRAIN_MOST_MS = 25000, /* calls have deadlines, but a supervisor does not wait for ever */
     DRAIN_STEP_MS = 20,
     FLUSH_MS = 500,
+    TURN_MS = 1000, /* the loop turns at least that often, to show that it lives */
 };
 
 /* ---- the queue of other threads' wishes */
@@ -253,6 +254,7 @@ struct link *link_create(struct worker *worker)
     link->zmq = zmq_ctx_new();
     ensure(link->zmq);
     link->items_stale = true;
+    atomic_store(&link->turned_ms, clock_monotonic_ms());
     if (!bind_local(link) || !bind_remote(link))
         link_destroy(&link);
     return link;
@@ -330,7 +332,7 @@ static long timeout_ms(const struct link *link)
         next_ms = streams_ms;
     if (link->draining_since_ms && now_ms + DRAIN_STEP_MS < next_ms)
         next_ms = now_ms + DRAIN_STEP_MS;
-    return next_ms == INT64_MAX ? -1 : (long)at_least_zero(next_ms - now_ms);
+    return next_ms - now_ms > TURN_MS ? TURN_MS : (long)at_least_zero(next_ms - now_ms);
 }
 
 /* ---- draining */
@@ -357,7 +359,9 @@ static bool drain_is_over(struct link *link, int64_t now_ms)
     int64_t since_ms = now_ms - link->draining_since_ms;
     if (since_ms > DRAIN_MOST_MS)
         return true;
-    if (since_ms < DRAIN_QUIET_MS || (since_ms < DRAIN_SEEN_MS && !seen_draining(link)))
+    if (!link->draining_seen_ms && (since_ms >= DRAIN_SEEN_MS || seen_draining(link)))
+        link->draining_seen_ms = now_ms;
+    if (!link->draining_seen_ms || now_ms - link->draining_seen_ms < DRAIN_QUIET_MS)
         return false;
     return jobs_count(link->worker->jobs) == 0;
 }
@@ -401,6 +405,7 @@ void link_run(struct link *link)
             streams_poll_done(link, link->items);
         }
         int64_t now_ms = clock_monotonic_ms();
+        atomic_store(&link->turned_ms, now_ms);
         park_expire(link->worker->park, now_ms);
         peers_tick(link, now_ms);
         streams_tick(link, now_ms);

@@ -9,9 +9,11 @@
 
 enum { ROUTER_LOCAL /* ipc:// */, ROUTER_REMOTE /* tcp:// with CURVE */, ROUTER_COUNT };
 
+enum { TRIED_MAX = 16 /* workers that a call is offered to, of those that turn it down */ };
+
 /* A call to another worker: shared by the call that waits and the link thread, freed by the last of them. */
 struct bus_ticket {
-    struct bus_ticket *next; /* link thread: chain of sent ones, or a connection's unsent ones */
+    struct bus_ticket *next; /* link thread: chain of sent ones, a connection's unsent ones, or those that nobody takes now */
     atomic_int references;
     struct worker *worker;
     const struct message_facts *message;
@@ -19,8 +21,11 @@ struct bus_ticket {
     uint64_t correlation, lane;
     uint64_t instance; /* of the peer it was sent to */
     int64_t deadline_ms;
-    struct parcel *parcel; /* until it is sent */
-    bool retried;
+    struct parcel *parcel;     /* until it is settled: it may have to be sent again */
+    int64_t give_up_ms;        /* when nobody takes it */
+    uint64_t tried[TRIED_MAX]; /* instances that turned it down or died with it */
+    int tried_count;
+    bool is_repeated, is_mismatched;
     pthread_mutex_t lock; /* the rest */
     pthread_cond_t settled;
     bool is_settled;
@@ -64,7 +69,9 @@ struct link {
     struct connection *connections;
     struct bus_ticket **sent; /* by correlation */
     size_t sent_count;
-    unsigned rotor; /* whom a call without a lane goes to */
+    struct bus_ticket *held; /* nobody takes them now */
+    int64_t held_look_ms;    /* when they are offered again at the latest */
+    unsigned rotor;          /* whom a call without a lane goes to */
 
     struct subscription *subscriptions;
     uint64_t published; /* sequence of the last publication */
@@ -79,6 +86,8 @@ struct link {
     size_t publisher_items[ROUTER_COUNT]; /* in items */
 
     int64_t draining_since_ms; /* 0: not */
+    int64_t draining_seen_ms;  /* since when others know it; 0: they do not */
+    _Atomic int64_t turned_ms; /* the last turn of the loop: for the heartbeat */
     zmq_pollitem_t *items;
     size_t item_count, item_capacity;
     bool items_stale;

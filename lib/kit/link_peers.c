@@ -1,7 +1,10 @@
 /* Our calls to other workers: one DEALER per live worker that was called at least once, connected by the address in the registry
- * and watched by a monitor, because ZeroMQ itself tells nobody when a peer dies: on DISCONNECTED everything in flight to it fails
- * at once. A call that could not be sent goes to the next owner, once; a call that was sent and lost is UNAVAILABLE, and whether it
- * may be repeated is the caller's decision. Runs on the link thread only. */
+ * and watched by a monitor, because ZeroMQ itself tells nobody when a peer dies: on DISCONNECTED everything in flight to it is lost
+ * at once. Nothing is sent before the other side's hello says that it is whom we mean.
+ * A call that was not carried out goes to the next owner, until all were asked: one that could not be sent, or that was answered
+ * VERSION_MISMATCH (the kit says so before a handler runs, never after). When nobody takes it now it is held for some seconds:
+ * workers are replaced within that. One that was sent and lost is sent once more when proto/repeatable.def allows that, else it is
+ * UNAVAILABLE, and whether to repeat it is the caller's decision. Runs on the link thread only. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,15 +14,22 @@
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/kit/link.h"
-#include "proto/pack.h"
 
-enum { SENT_BUCKETS = 1024, CONNECT_WITHIN_MS = 3000, BURST = 256, NOT_POLLED = 0 };
+enum {
+    SENT_BUCKETS = 1024,
+    CONNECT_WITHIN_MS = 3000,
+    HOLD_MS = 4000, /* service returns in less than five seconds */
+    HELD_EACH_MS = 200,
+    HELD_MARGIN_MS = 100, /* before the deadline: a caller is told what it waited for in vain */
+    BURST = 256,
+    NOT_POLLED = 0,
+};
 
 enum connection_state {
-    CONNECTING, /* since the first call; calls wait */
+    CONNECTING, /* since the first call, until its hello; calls wait */
     UP,
     DOWN,    /* was up, or did not come up in time; ZeroMQ keeps trying until the registry takes the peer away */
-    REFUSED, /* speaks another major version */
+    REFUSED, /* its hello says that it is not whom we mean, or speaks another major version */
 };
 
 struct connection {
@@ -28,6 +38,8 @@ struct connection {
     enum service kind;
     enum connection_state state;
     int64_t since_ms; /* CONNECTING */
+    bool is_full;     /* takes no more in this turn of the loop */
+    bool is_foreign;  /* REFUSED: because of its version */
     void *socket, *monitor;
     size_t poll_index; /* of the socket in link->items; the monitor is behind it */
     size_t in_flight;
@@ -49,6 +61,7 @@ void bus_ticket_release(struct bus_ticket *ticket)
 
 void bus_ticket_settle(struct bus_ticket *ticket, enum fault fault, const char *why, struct arena *arena, const struct packed *body)
 {
+    parcel_destroy(&ticket->parcel);
     pthread_mutex_lock(&ticket->lock);
     ticket->fault = fault;
     ticket->why = why;
@@ -110,14 +123,8 @@ static void send_hello(struct link *link, struct connection *connection)
     struct arena *arena = link_arena(link);
     struct wire_header header = {
         .major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = (uint8_t)link->worker->facts->rank};
-    struct strbuf head = strbuf_in(arena);
-    pack_array(&head, 5);
-    pack_i64(&head, WIRE_MAJOR);
-    pack_i64(&head, WIRE_MINOR);
-    pack_slice(&head, slice_from_cstr(link->worker->facts->name));
-    pack_slice(&head, arena_printf(arena, "%016" PRIx64, link->worker->instance));
-    pack_slice(&head, slice_from_cstr(MYELIN_VERSION));
-    struct wire_message hello = {.header = header, .body = {.head = strbuf_slice(&head)}};
+    struct wire_message hello = {.header = header,
+                                 .body = {.head = wire_hello_head(arena, link->worker->kind->service, link->worker->instance)}};
     wire_send(connection->socket, &hello);
     link_arena_return(link, arena);
 }
@@ -149,8 +156,36 @@ static struct connection *connection_open(struct link *link, const struct peer *
     return connection;
 }
 
-static void fail_sent(struct link *link, struct connection *connection, enum fault fault, const char *why)
+static void go(struct link *link, struct bus_ticket *ticket);
+
+static void remember_tried(struct bus_ticket *ticket, uint64_t instance)
 {
+    if (ticket->tried_count < TRIED_MAX)
+        ticket->tried[ticket->tried_count++] = instance;
+}
+
+static int64_t give_up_ms(const struct bus_ticket *ticket)
+{
+    int64_t most_ms = clock_monotonic_ms() + HOLD_MS, last_ms = ticket->deadline_ms - HELD_MARGIN_MS;
+    return last_ms < most_ms ? last_ms : most_ms;
+}
+
+/* The worker had it and will not answer. */
+static void lose(struct link *link, struct bus_ticket *ticket, const char *why)
+{
+    if (ticket->is_repeated || !message_is_repeatable(ticket->message->id)) {
+        bus_ticket_settle(ticket, FAULT_UNAVAILABLE, why, NULL, NULL);
+        return;
+    }
+    ticket->is_repeated = true;
+    remember_tried(ticket, ticket->instance);
+    ticket->give_up_ms = give_up_ms(ticket);
+    go(link, ticket);
+}
+
+static void lose_sent(struct link *link, struct connection *connection, const char *why)
+{
+    struct bus_ticket *lost = NULL;
     for (int i = 0; connection->in_flight && i < SENT_BUCKETS; i++) {
         for (struct bus_ticket **place = &link->sent[i]; *place;) {
             struct bus_ticket *ticket = *place;
@@ -161,12 +196,25 @@ static void fail_sent(struct link *link, struct connection *connection, enum fau
             *place = ticket->next;
             link->sent_count--;
             connection->in_flight--;
-            bus_ticket_settle(ticket, fault, why, NULL, NULL);
+            ticket->next = lost;
+            lost = ticket;
         }
+    }
+    while (lost) {
+        struct bus_ticket *ticket = lost;
+        lost = ticket->next;
+        lose(link, ticket, why);
     }
 }
 
-static void go(struct link *link, struct bus_ticket *ticket, uint64_t skip);
+static void go_all(struct link *link, struct bus_ticket *list)
+{
+    while (list) {
+        struct bus_ticket *ticket = list;
+        list = ticket->next;
+        go(link, ticket);
+    }
+}
 
 /* Unsent calls try the next owner. */
 static void reroute_unsent(struct link *link, struct connection *connection)
@@ -174,11 +222,16 @@ static void reroute_unsent(struct link *link, struct connection *connection)
     struct bus_ticket *list = connection->unsent;
     connection->unsent = NULL;
     connection->last_unsent = &connection->unsent;
-    while (list) {
-        struct bus_ticket *ticket = list;
-        list = ticket->next;
-        go(link, ticket, connection->instance);
-    }
+    go_all(link, list);
+}
+
+/* Somebody new may take them. */
+static void offer_held(struct link *link)
+{
+    struct bus_ticket *list = link->held;
+    link->held = NULL;
+    link->held_look_ms = clock_monotonic_ms() + HELD_EACH_MS;
+    go_all(link, list);
 }
 
 static void connection_close(struct link *link, struct connection *connection)
@@ -187,7 +240,8 @@ static void connection_close(struct link *link, struct connection *connection)
     while (*place != connection)
         place = &(*place)->next;
     *place = connection->next;
-    fail_sent(link, connection, FAULT_UNAVAILABLE, "the worker is gone");
+    connection->state = DOWN;
+    lose_sent(link, connection, "the worker is gone");
     reroute_unsent(link, connection);
     zmq_socket_monitor(connection->socket, NULL, 0);
     zmq_close(connection->monitor);
@@ -198,56 +252,115 @@ static void connection_close(struct link *link, struct connection *connection)
 
 /* ---- sending a call */
 
-/* Without a lane: the peer with the fewest calls of ours in flight; among equals each in turn. */
-static const struct peer *pick_idlest(struct link *link, enum service kind, uint64_t skip)
+static bool was_tried(const struct bus_ticket *ticket, uint64_t instance)
+{
+    for (int i = 0; i < ticket->tried_count; i++) {
+        if (ticket->tried[i] == instance)
+            return true;
+    }
+    return false;
+}
+
+/* With a lane its owner, as everybody computes it. Without one the peer with the fewest calls of ours in flight; among equals each
+ * in turn. Those that are known not to take it are passed over. */
+static const struct peer *pick(struct link *link, const struct bus_ticket *ticket)
 {
     const struct peer *best = NULL;
-    size_t best_load = SIZE_MAX, count = link->peers ? link->peers->count : 0;
-    unsigned turn = link->rotor++;
+    uint64_t best_merit = 0;
+    size_t count = link->peers ? link->peers->count : 0;
+    unsigned turn = ticket->lane ? 0 : link->rotor++;
     for (size_t i = 0; i < count; i++) {
         const struct peer *peer = &link->peers->at[(i + turn) % count];
-        if (peer->kind != kind || peer->draining || (skip && peer->instance == skip))
+        if (peer->kind != ticket->kind || peer->draining || was_tried(ticket, peer->instance))
             continue;
         const struct connection *connection = connection_find(link, peer->instance);
-        size_t load = !connection ? 0 : connection->state == DOWN ? SIZE_MAX - 1 : connection->in_flight;
-        if (!best || load < best_load) {
+        if (connection && (connection->state == DOWN || connection->state == REFUSED || connection->is_full))
+            continue;
+        uint64_t merit =
+            ticket->lane ? rendezvous_weight(ticket->lane, peer->instance) : UINT64_MAX - (connection ? connection->in_flight : 0);
+        if (!best || merit > best_merit) {
             best = peer;
-            best_load = load;
+            best_merit = merit;
         }
     }
     return best;
 }
 
-/* Sends the ticket or keeps it for when its connection is up, fails it, or tries the next owner. */
-static void go(struct link *link, struct bus_ticket *ticket, uint64_t skip)
+static bool is_foreign(const struct link *link, enum service kind)
 {
-    const struct peer *peer =
-        ticket->lane ? peers_pick(link->peers, ticket->kind, ticket->lane, skip) : pick_idlest(link, ticket->kind, skip);
-    if (!peer || (skip && ticket->retried)) {
-        bus_ticket_settle(ticket, FAULT_UNAVAILABLE, skip ? "the worker does not take calls" : "no live worker of the kind", NULL,
-                          NULL);
-        return;
+    const struct connection *connection = link->connections;
+    while (connection && !(connection->kind == kind && connection->state == REFUSED && connection->is_foreign))
+        connection = connection->next;
+    return connection != NULL;
+}
+
+/* Nobody takes it now. */
+static void hold(struct link *link, struct bus_ticket *ticket)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    if (ticket->is_mismatched) {
+        bus_ticket_settle(ticket, FAULT_VERSION_MISMATCH, "no worker of the kind knows the message", NULL, NULL);
+    } else if (!link->peers || now_ms >= ticket->give_up_ms) {
+        bool foreign = is_foreign(link, ticket->kind);
+        bus_ticket_settle(ticket, foreign ? FAULT_VERSION_MISMATCH : FAULT_UNAVAILABLE,
+                          foreign ? "the worker speaks another version" : "no live worker of the kind", NULL, NULL);
+    } else {
+        if (!link->held)
+            link->held_look_ms = now_ms + HELD_EACH_MS;
+        if (ticket->give_up_ms < link->held_look_ms)
+            link->held_look_ms = ticket->give_up_ms;
+        ticket->next = link->held;
+        link->held = ticket;
     }
-    ticket->retried = skip != 0;
-    struct connection *connection = connection_find(link, peer->instance);
-    if (!connection)
-        connection = connection_open(link, peer);
-    if (connection->state == REFUSED) {
-        bus_ticket_settle(ticket, FAULT_VERSION_MISMATCH, "the worker speaks another version", NULL, NULL);
-    } else if (connection->state == UP && parcel_send(connection->socket, &ticket->parcel)) {
-        remember_sent(link, connection, ticket);
-    } else if (connection->state == CONNECTING) {
+}
+
+static bool send_now(struct link *link, struct connection *connection, struct bus_ticket *ticket)
+{
+    int64_t left_ms = ticket->deadline_ms - clock_monotonic_ms();
+    uint32_t timeout_ms = (uint32_t)(left_ms < 0 ? 0 : left_ms > UINT32_MAX ? UINT32_MAX : left_ms);
+    if (!parcel_send_copy(connection->socket, ticket->parcel, timeout_ms)) {
+        connection->is_full = true;
+        return false;
+    }
+    remember_sent(link, connection, ticket);
+    return true;
+}
+
+/* Sends the ticket, keeps it for when a connection is up, or holds it for when there is somebody. */
+static void go(struct link *link, struct bus_ticket *ticket)
+{
+    const struct peer *peer;
+    while ((peer = pick(link, ticket))) {
+        struct connection *connection = connection_find(link, peer->instance);
+        if (!connection)
+            connection = connection_open(link, peer);
+        if (connection->state == UP && send_now(link, connection, ticket))
+            return;
+        if (connection->state != CONNECTING)
+            continue;
         ticket->next = NULL;
         *connection->last_unsent = ticket;
         connection->last_unsent = &ticket->next;
-    } else {
-        go(link, ticket, peer->instance);
+        return;
     }
+    hold(link, ticket);
 }
 
 void peers_request(struct link *link, struct bus_ticket *ticket)
 {
-    go(link, ticket, 0);
+    ticket->give_up_ms = give_up_ms(ticket);
+    go(link, ticket);
+}
+
+static bool take_held(struct link *link, struct bus_ticket *ticket)
+{
+    struct bus_ticket **place = &link->held;
+    while (*place && *place != ticket)
+        place = &(*place)->next;
+    if (!*place)
+        return false;
+    *place = ticket->next;
+    return true;
 }
 
 static bool take_unsent(struct link *link, struct bus_ticket *ticket)
@@ -289,7 +402,7 @@ void peers_abandon(struct link *link, struct bus_ticket *ticket)
         bool was_sent = take_sent(link, ticket->correlation) == ticket;
         if (was_sent)
             send_cancel(link, ticket);
-        if (was_sent || take_unsent(link, ticket))
+        if (was_sent || take_unsent(link, ticket) || take_held(link, ticket))
             bus_ticket_release(ticket);
     }
     bus_ticket_release(ticket);
@@ -297,30 +410,72 @@ void peers_abandon(struct link *link, struct bus_ticket *ticket)
 
 /* ---- answers and events */
 
-static void check_hello(struct link *link, struct connection *connection, const struct wire_message *hello)
+static void send_unsent(struct link *link, struct connection *connection)
 {
-    if (hello->header.major == WIRE_MAJOR)
-        return;
-    log_event(LOG_ERROR, "a worker speaks another version of the bus", LOG_CSTR("kind", service_facts(connection->kind)->name),
-              LOG_I64("its major", hello->header.major), LOG_I64("our major", WIRE_MAJOR));
-    connection->state = REFUSED;
-    fail_sent(link, connection, FAULT_VERSION_MISMATCH, "the worker speaks another version");
+    while (connection->unsent) {
+        struct bus_ticket *ticket = connection->unsent;
+        struct bus_ticket *next = ticket->next;
+        if (!send_now(link, connection, ticket))
+            break;
+        connection->unsent = next;
+        if (!connection->unsent)
+            connection->last_unsent = &connection->unsent;
+    }
     reroute_unsent(link, connection);
+}
+
+static void take_hello(struct link *link, struct connection *connection, const struct wire_message *hello)
+{
+    const char *objection = wire_hello_objection(hello, connection->kind, connection->instance);
+    if (!objection) {
+        connection->state = UP;
+        connection->is_full = false;
+        send_unsent(link, connection);
+        offer_held(link);
+        return;
+    }
+    log_event(LOG_ERROR, "a worker is not called", LOG_CSTR("why", objection),
+              LOG_CSTR("kind", service_facts(connection->kind)->name), LOG_I64("its major", hello->header.major),
+              LOG_I64("our major", WIRE_MAJOR));
+    connection->state = REFUSED;
+    connection->is_foreign = hello->header.major != WIRE_MAJOR;
+    lose_sent(link, connection, "the worker speaks another version");
+    reroute_unsent(link, connection);
+}
+
+/* It was not carried out: others are asked while there are any. */
+static bool goes_on(struct link *link, struct bus_ticket *ticket, enum fault fault)
+{
+    if (fault != FAULT_VERSION_MISMATCH || ticket->tried_count == TRIED_MAX)
+        return false;
+    remember_tried(ticket, ticket->instance);
+    if (!pick(link, ticket))
+        return false;
+    ticket->is_mismatched = true;
+    go(link, ticket);
+    return true;
 }
 
 /* True: the arena was taken over. */
 static bool take_answer(struct link *link, struct connection *connection, struct arena *arena, const struct wire_message *message)
 {
     if (message->header.type == WIRE_HELLO)
-        check_hello(link, connection, message);
+        take_hello(link, connection, message);
     if (message->header.type != WIRE_REPLY)
         return false;
     struct bus_ticket *ticket = take_sent(link, message->header.correlation);
-    if (!ticket)
-        return false;
     enum fault fault = fault_from_number(message->header.fault);
+    if (!ticket || goes_on(link, ticket, fault))
+        return false;
     bus_ticket_settle(ticket, fault, NULL, arena, &message->body);
     return true;
+}
+
+static void take_large_answer(struct link *link, const struct wire_message *message)
+{
+    struct bus_ticket *ticket = message->header.type == WIRE_REPLY ? take_sent(link, message->header.correlation) : NULL;
+    if (ticket)
+        bus_ticket_settle(ticket, FAULT_TOO_LARGE, "the answer is too large", NULL, NULL);
 }
 
 static void take_answers(struct link *link, struct connection *connection)
@@ -329,30 +484,22 @@ static void take_answers(struct link *link, struct connection *connection)
         struct arena *arena = link_arena(link);
         struct wire_message message;
         bool received = wire_receive(connection->socket, arena, false, &message);
-        bool is_over = !received && errno != EPROTO;
+        int why = received ? 0 : errno;
+        if (why == EMSGSIZE)
+            take_large_answer(link, &message);
         if (!received || !take_answer(link, connection, arena, &message))
             link_arena_return(link, arena);
-        if (is_over)
+        if (why && why != EPROTO && why != EMSGSIZE)
             return;
     }
 }
 
+/* The handshake is done. Calls wait for its hello. */
 static void came_up(struct link *link, struct connection *connection)
 {
-    if (connection->state == REFUSED)
-        return;
-    connection->state = UP;
+    connection->state = CONNECTING;
+    connection->since_ms = clock_monotonic_ms();
     send_hello(link, connection);
-    while (connection->state == UP && connection->unsent) {
-        struct bus_ticket *ticket = connection->unsent;
-        if (!parcel_send(connection->socket, &ticket->parcel))
-            break;
-        connection->unsent = ticket->next;
-        if (!connection->unsent)
-            connection->last_unsent = &connection->unsent;
-        remember_sent(link, connection, ticket);
-    }
-    reroute_unsent(link, connection);
 }
 
 static void went_down(struct link *link, struct connection *connection, const char *why)
@@ -360,7 +507,7 @@ static void went_down(struct link *link, struct connection *connection, const ch
     take_answers(link, connection); /* what came before it died */
     if (connection->state != REFUSED)
         connection->state = DOWN;
-    fail_sent(link, connection, FAULT_UNAVAILABLE, why);
+    lose_sent(link, connection, why);
     reroute_unsent(link, connection);
 }
 
@@ -399,6 +546,7 @@ void peers_update(struct link *link)
             next = link->connections; /* rerouted calls may have opened others: from the start */
         }
     }
+    offer_held(link);
 }
 
 void peers_poll_items(struct link *link)
@@ -424,7 +572,7 @@ void peers_poll_done(struct link *link, const zmq_pollitem_t *items)
 
 int64_t peers_next_ms(const struct link *link)
 {
-    int64_t next_ms = INT64_MAX;
+    int64_t next_ms = link->held ? link->held_look_ms : INT64_MAX;
     for (const struct connection *connection = link->connections; connection; connection = connection->next) {
         if (connection->state == CONNECTING && connection->since_ms + CONNECT_WITHIN_MS < next_ms)
             next_ms = connection->since_ms + CONNECT_WITHIN_MS;
@@ -435,11 +583,14 @@ int64_t peers_next_ms(const struct link *link)
 void peers_tick(struct link *link, int64_t now_ms)
 {
     for (struct connection *connection = link->connections; connection; connection = connection->next) {
+        connection->is_full = false;
         if (connection->state == CONNECTING && now_ms >= connection->since_ms + CONNECT_WITHIN_MS) {
             connection->state = DOWN;
             reroute_unsent(link, connection);
         }
     }
+    if (link->held && now_ms >= link->held_look_ms)
+        offer_held(link);
 }
 
 void peers_close(struct link *link)
@@ -450,6 +601,7 @@ void peers_close(struct link *link)
     }
     while (link->connections)
         connection_close(link, link->connections);
+    offer_held(link); /* in vain */
     free(link->sent);
     link->sent = NULL;
 }

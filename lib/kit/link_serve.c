@@ -1,15 +1,17 @@
 /* What comes in on the ROUTER sockets: hellos, requests, cancellations. A request becomes a job and goes to its lane; what we
  * cannot or must not do is refused here, so that no caller waits for nothing. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/kit/link.h"
-#include "proto/pack.h"
 
-enum { BURST = 256 /* messages per turn of the loop */, JOBS_MAX = 20000, TIMEOUT_MOST_MS = 24 * 60 * 60 * 1000 };
+enum {
+    BURST = 256 /* messages per turn of the loop */,
+    JOBS_MAX = 20000,
+    LANE_SHARE = 4 /* of what may wait, one lane may fill the fourth part */,
+    TIMEOUT_MOST_MS = 24 * 60 * 60 * 1000
+};
 
 static void answer(struct link *link, int router, const struct wire_message *request, enum wire_type type, enum fault fault,
                    const struct packed *body)
@@ -32,20 +34,13 @@ static void refuse(struct link *link, int router, const struct wire_message *req
     answer(link, router, request, WIRE_REPLY, fault, &(struct packed){.head = slice_from_cstr(why)});
 }
 
-/* [major, minor, kind, instance, software version] */
 static void answer_hello(struct link *link, int router, struct arena *arena, const struct wire_message *hello)
 {
     if (hello->header.major != WIRE_MAJOR)
         log_event(LOG_ERROR, "a peer speaks another version of the bus and is refused", LOG_I64("its major", hello->header.major),
                   LOG_I64("our major", WIRE_MAJOR));
-    struct strbuf head = strbuf_in(arena);
-    pack_array(&head, 5);
-    pack_i64(&head, WIRE_MAJOR);
-    pack_i64(&head, WIRE_MINOR);
-    pack_slice(&head, slice_from_cstr(link->worker->facts->name));
-    pack_slice(&head, arena_printf(arena, "%016" PRIx64, link->worker->instance));
-    pack_slice(&head, slice_from_cstr(MYELIN_VERSION));
-    answer(link, router, hello, WIRE_HELLO, FAULT_OK, &(struct packed){.head = strbuf_slice(&head)});
+    struct slice head = wire_hello_head(arena, link->worker->kind->service, link->worker->instance);
+    answer(link, router, hello, WIRE_HELLO, FAULT_OK, &(struct packed){.head = head});
 }
 
 /* Answered here, so that it says something when all handlers are busy. */
@@ -55,14 +50,6 @@ static void answer_ping(struct link *link, int router, struct arena *arena, cons
     struct packed body;
     message_find(MESSAGE_ping)->pack_reply(arena, &reply, &body);
     answer(link, router, request, WIRE_REPLY, FAULT_OK, &body);
-}
-
-static size_t message_bytes(const struct wire_message *message)
-{
-    size_t bytes = message->body.head.len;
-    for (size_t i = 0; i < message->body.frames.len; i++)
-        bytes += message->body.frames.at[i].len;
-    return bytes;
 }
 
 /* False: refused, and the arena is not used. */
@@ -83,9 +70,12 @@ static bool take_request(struct link *link, int router, struct arena *arena, con
         refuse(link, router, request, FAULT_VERSION_MISMATCH, "this version does not know the message");
         return false;
     }
-    size_t bytes = message_bytes(request);
-    if (jobs_count(worker->jobs) >= JOBS_MAX + park_count(worker->park) ||
-        jobs_bytes(worker->jobs) + bytes > (size_t)worker_settings(worker)->call_memory_max) {
+    size_t bytes = wire_bytes(&request->body), memory = (size_t)worker_settings(worker)->call_memory_max;
+    if (bytes > memory) {
+        refuse(link, router, request, FAULT_TOO_LARGE, "the message is larger than call_memory_max");
+        return false;
+    }
+    if (jobs_count(worker->jobs) >= JOBS_MAX + park_count(worker->park) || jobs_bytes(worker->jobs) + bytes > memory) {
         metric_add(worker->overload, 1);
         refuse(link, router, request, FAULT_UNAVAILABLE, "overloaded");
         return false;
@@ -98,8 +88,13 @@ static bool take_request(struct link *link, int router, struct arena *arena, con
     job->received_us = clock_monotonic_us();
     job->deadline_ms = job->received_us / 1000 + timeout_ms;
     job->bytes = bytes;
+    job->item.bytes = bytes;
     jobs_add(worker->jobs, job);
-    lanes_push(worker->lanes, &job->item);
+    if (lanes_offer(worker->lanes, &job->item, JOBS_MAX / LANE_SHARE, memory / LANE_SHARE))
+        return true;
+    metric_add(worker->overload, 1);
+    refuse(link, router, request, FAULT_UNAVAILABLE, "too many calls wait in this lane");
+    jobs_end(worker->jobs, &job); /* with the arena */
     return true;
 }
 
@@ -126,8 +121,11 @@ void serve_router(struct link *link, int router)
         struct arena *arena = link_arena(link);
         struct wire_message message;
         bool received = wire_receive(link->routers[router], arena, true, &message);
-        bool is_over = !received && errno != EPROTO;
-        if (!received && !is_over)
+        int why = received ? 0 : errno;
+        bool is_over = why && why != EPROTO && why != EMSGSIZE;
+        if (why == EMSGSIZE && message.header.type == WIRE_REQUEST)
+            refuse(link, router, &message, FAULT_TOO_LARGE, "the message has too many frames or bytes");
+        else if (why && !is_over)
             log_event(LOG_DEBUG, "a malformed message was dropped");
         if (!received || !serve(link, router, arena, &message))
             link_arena_return(link, arena);

@@ -3,6 +3,7 @@
 #include "lib/kit/park.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/base/ensure.h"
@@ -306,4 +307,20 @@ size_t park_count(struct park *park)
     size_t count = park->count;
     pthread_mutex_unlock(&park->lock);
     return count;
+}
+
+void park_each(struct park *park, void (*seen)(const struct park_entry *entry, void *context), void *context)
+{
+    pthread_mutex_lock(&park->lock);
+    for (size_t i = 0; i < park->count; i++)
+        seen(park->heap[i], context);
+    pthread_mutex_unlock(&park->lock);
+}
+
+void park_entry_topics(const struct park_entry *entry, char *out, size_t size)
+{
+    size_t len = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < entry->topic_count && len < size; i++)
+        len += (size_t)snprintf(out + len, size - len, "%s%s", i ? ", " : "", entry->topics[i].text);
 }

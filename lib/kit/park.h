@@ -35,5 +35,9 @@ void park_wake_all(struct park *park);               /* woken_by: "*" */
 void park_expire(struct park *park, int64_t now_ms); /* those whose time is over; INT64_MAX: everybody */
 int64_t park_next_ms(struct park *park);             /* INT64_MAX: nobody waits */
 size_t park_count(struct park *park);
+/* Those who are parked, nearest time first at best. Under the lock: seen must be quick, and may ask for the topics' texts, with
+ * commas between them, cut at size. */
+void park_each(struct park *park, void (*seen)(const struct park_entry *entry, void *context), void *context);
+void park_entry_topics(const struct park_entry *entry, char *out, size_t size);
 
 #endif

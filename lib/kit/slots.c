@@ -2,7 +2,8 @@
  * connection of its own, which PostgreSQL frees at once when the process dies. Rendezvous hashing decides who tries for which, so a
  * steady cluster does not fight; a slot whose wanted owner does not have it yet is asked for every half second, otherwise the
  * thread sleeps. A slot is told to be lost before its lock is given back. When the connection breaks the lock is gone first: what
- * slots guard must still be checked in the database (DESIGN §7). */
+ * slots guard must still be checked in the database (DESIGN §7). A PostgreSQL that does not answer counts as a broken connection
+ * after some seconds, and never keeps the process from ending. */
 #include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
@@ -11,12 +12,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/kit/database_login.h"
 #include "lib/kit/worker_internal.h"
 
-enum { RETRY_MS = 500, STACK_BYTES = 512 * 1024 };
+enum { RETRY_MS = 500, ANSWER_MS = 5000, ENDING_MS = 500 /* the same when the process ends */, STACK_BYTES = 512 * 1024 };
 
 struct slots {
     struct worker *worker;
@@ -54,9 +56,43 @@ static void lose_connection(struct slots *slots)
     set_owned(slots, 0);
 }
 
+/* Waits for the socket; false: the time is over. */
+static bool wait_until(struct slots *slots, short events, int64_t begun_ms)
+{
+    for (;;) {
+        int64_t most_ms = atomic_load(&slots->ending) ? ENDING_MS : ANSWER_MS, left_ms = begun_ms + most_ms - clock_monotonic_ms();
+        struct pollfd descriptor = {.fd = PQsocket(slots->connection), .events = events};
+        if (left_ms <= 0)
+            return false;
+        if (poll(&descriptor, 1, left_ms < ENDING_MS ? (int)left_ms : ENDING_MS) > 0)
+            return true;
+    }
+}
+
+/* One statement. NULL: no answer, or a broken connection. */
+static PGresult *execute(struct slots *slots, const char *sql)
+{
+    int64_t begun_ms = clock_monotonic_ms();
+    PGresult *last = NULL, *result;
+    if (!PQsendQuery(slots->connection, sql))
+        return NULL;
+    for (;;) {
+        while (PQflush(slots->connection) > 0 || PQisBusy(slots->connection)) {
+            if (!wait_until(slots, POLLIN, begun_ms) || !PQconsumeInput(slots->connection)) {
+                PQclear(last);
+                return NULL;
+            }
+        }
+        if (!(result = PQgetResult(slots->connection)))
+            return last;
+        PQclear(last);
+        last = result;
+    }
+}
+
 static bool run(struct slots *slots, const char *sql)
 {
-    PGresult *result = PQexec(slots->connection, sql);
+    PGresult *result = execute(slots, sql);
     bool fine = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
     PQclear(result);
     return fine;
@@ -72,6 +108,18 @@ static bool set_role(struct slots *slots)
     return run(slots, sql);
 }
 
+static bool finish_connecting(struct slots *slots)
+{
+    int64_t begun_ms = clock_monotonic_ms();
+    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+    while (state != PGRES_POLLING_OK) {
+        if (state == PGRES_POLLING_FAILED || !wait_until(slots, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, begun_ms))
+            return false;
+        state = PQconnectPoll(slots->connection);
+    }
+    return PQsetnonblocking(slots->connection, 1) == 0;
+}
+
 static bool connect_once(struct slots *slots)
 {
     const struct settings *settings = worker_settings(slots->worker);
@@ -79,11 +127,12 @@ static bool connect_once(struct slots *slots)
     const char *url = settings->database_url;
     if (settings->database_logins)
         url = arena_cstr(arena, database_login_url(arena, url, slots->worker->facts->db_role));
-    const char *keys[] = {"dbname", "application_name", "connect_timeout", "keepalives_idle", "tcp_user_timeout", NULL};
-    const char *values[] = {url, "myelin slots", "5", "5", "5000", NULL};
-    slots->connection = PQconnectdbParams(keys, values, 1);
+    const char *keys[] = {"dbname", "application_name", "keepalives_idle", "tcp_user_timeout", NULL};
+    const char *values[] = {url, "myelin slots", "5", "5000", NULL};
+    slots->connection = PQconnectStartParams(keys, values, 1);
     arena_destroy(&arena);
-    if (PQstatus(slots->connection) == CONNECTION_OK && (settings->database_logins || set_role(slots)))
+    if (PQstatus(slots->connection) != CONNECTION_BAD && finish_connecting(slots) &&
+        (settings->database_logins || set_role(slots)) && run(slots, "SET statement_timeout = 5000"))
         return true;
     lose_connection(slots);
     return false;
@@ -119,7 +168,7 @@ static bool ask(struct slots *slots, const char *function, uint64_t which, uint6
             len += (size_t)snprintf(sql + len, sizeof sql - len, "%d,", slot);
     }
     snprintf(sql + len - 1, sizeof sql - len + 1, "}'::int[]) s WHERE %s(%d, s)", function, slots->lock_class);
-    PGresult *result = PQexec(slots->connection, sql);
+    PGresult *result = execute(slots, sql);
     bool fine = PQresultStatus(result) == PGRES_TUPLES_OK;
     for (int row = 0; fine && row < PQntuples(result); row++)
         *granted |= UINT64_C(1) << atoi(PQgetvalue(result, row, 0));

@@ -129,6 +129,25 @@ bool parcel_send(void *socket, struct parcel **parcel)
     return parcel_send_from(socket, parcel, 0);
 }
 
+bool parcel_send_copy(void *socket, const struct parcel *parcel, uint32_t timeout_ms)
+{
+    struct parcel *copy = malloc(sizeof *copy + parcel->count * sizeof copy->frames[0]);
+    ensure(copy && parcel->count > 0 && zmq_msg_size((zmq_msg_t *)&parcel->frames[0]) == WIRE_HEADER_BYTES);
+    copy->next = NULL;
+    copy->count = parcel->count;
+    fill_frame(&copy->frames[0], slice_of(zmq_msg_data((zmq_msg_t *)&parcel->frames[0]), WIRE_HEADER_BYTES));
+    put((uint8_t *)zmq_msg_data(&copy->frames[0]) + 12, timeout_ms, 4);
+    for (size_t i = 1; i < parcel->count; i++) {
+        zmq_msg_init(&copy->frames[i]);
+        ensure(zmq_msg_copy(&copy->frames[i], (zmq_msg_t *)&parcel->frames[i]) == 0); /* large ones are shared */
+    }
+    bool sent = parcel_send(socket, &copy);
+    int why = errno;
+    parcel_destroy(&copy);
+    errno = why;
+    return sent;
+}
+
 bool wire_send(void *socket, const struct wire_message *message)
 {
     struct parcel *parcel = parcel_create(message->identity, &message->header, message->body.head, message->body.frames);
@@ -140,9 +159,24 @@ bool wire_send(void *socket, const struct wire_message *message)
     return false;
 }
 
-/* ---- receiving */
+size_t wire_bytes(const struct packed *body)
+{
+    size_t bytes = body->head.len;
+    for (size_t i = 0; i < body->frames.len; i++)
+        bytes += body->frames.at[i].len;
+    return bytes;
+}
 
-enum { BYTES_MAX = 512 * 1024 * 1024 }; /* of one message, all frames */
+bool wire_fits(const struct packed *body)
+{
+    bool fits = body->head.len <= WIRE_FRAME_BYTES_MAX && body->frames.len < WIRE_FRAMES_MAX &&
+                wire_bytes(body) <= WIRE_BYTES_MAX - WIRE_HEADER_BYTES;
+    for (size_t i = 0; fits && i < body->frames.len; i++)
+        fits = body->frames.at[i].len <= WIRE_FRAME_BYTES_MAX;
+    return fits;
+}
+
+/* ---- receiving */
 
 static bool has_more(void *socket)
 {
@@ -184,10 +218,10 @@ static bool receive_frame(void *socket, struct arena *arena, int flags, struct s
     return received >= 0;
 }
 
-static bool malformed(void *socket)
+static bool drop(void *socket, int why)
 {
     drop_rest(socket);
-    errno = EPROTO;
+    errno = why;
     return false;
 }
 
@@ -201,8 +235,8 @@ static bool receive_rest(void *socket, struct arena *arena, size_t bytes, struct
             frames = arena_grow(arena, frames, capacity * sizeof *frames, 2 * capacity * sizeof *frames);
             capacity *= 2;
         }
-        if (count == WIRE_FRAMES_MAX || bytes > BYTES_MAX)
-            return malformed(socket);
+        if (count == WIRE_FRAMES_MAX || bytes > WIRE_BYTES_MAX)
+            return drop(socket, EMSGSIZE);
         ensure(receive_frame(socket, arena, 0, &frames[count])); /* all parts are there once the first is */
         bytes += frames[count++].len;
     }
@@ -218,14 +252,16 @@ bool wire_receive(void *socket, struct arena *arena, bool router, struct wire_me
         return false;
     if (router) {
         if (!has_more(socket))
-            return malformed(socket);
+            return drop(socket, EPROTO);
         ensure(receive_frame(socket, arena, 0, &header));
     }
     struct slices rest;
     if (!wire_header_read(header, &message.header))
-        return malformed(socket);
-    if (!receive_rest(socket, arena, header.len, &rest))
+        return drop(socket, EPROTO);
+    if (!receive_rest(socket, arena, header.len, &rest)) {
+        *out = message;
         return false;
+    }
     message.body.head = rest.len ? rest.at[0] : SLICE("");
     message.body.frames = rest.len ? (struct slices){rest.at + 1, rest.len - 1} : (struct slices){0};
     *out = message;

@@ -7,7 +7,12 @@
 #include "lib/kit/settings.h"
 #include "proto/message.h"
 
-enum { WIRE_MAJOR = 1, WIRE_MINOR = 0, WIRE_HEADER_BYTES = 56, WIRE_FRAMES_MAX = 200000 };
+enum { WIRE_MAJOR = 1, WIRE_MINOR = 0, WIRE_HEADER_BYTES = 56 };
+enum { /* of one message; what is larger is refused as TOO_LARGE, by its sender already */
+       WIRE_FRAMES_MAX = 200000,
+       WIRE_BYTES_MAX = 512 * 1024 * 1024,
+       WIRE_FRAME_BYTES_MAX = 256 * 1024 * 1024, /* a larger one would end its connection */
+};
 enum wire_type {
     WIRE_HELLO = 1, /* first on each connection, both ways; head: msgpack [major, minor, kind, instance, software version] */
     WIRE_REQUEST = 2,
@@ -35,8 +40,16 @@ struct wire_message {
 };
 /* All frames of one message without blocking. identity absent on DEALER sockets. False with errno EAGAIN/EHOSTUNREACH: not sent. */
 bool wire_send(void *socket, const struct wire_message *message);
-/* One whole message, copied into the arena. False with errno EAGAIN when there is none; EPROTO when it was malformed (dropped). */
+size_t wire_bytes(const struct packed *body);
+bool wire_fits(const struct packed *body);
+/* One whole message, copied into the arena. False with errno EAGAIN when there is none; EPROTO when it was malformed, EMSGSIZE when
+ * it was too large: both are dropped, but of the latter *out has identity and header, so that its sender can be told. */
 bool wire_receive(void *socket, struct arena *arena, bool router, struct wire_message *out);
+
+/* Hellos: the head, and whether the answer to ours comes from whom we mean. An address may be stale: another process can be where
+ * the registry's was. NULL: it does; else why not. */
+struct slice wire_hello_head(struct arena *arena, enum service kind, uint64_t instance);
+const char *wire_hello_objection(const struct wire_message *hello, enum service kind, uint64_t instance);
 
 /* Socket options common to everyone: LINGER 0, heartbeats 1 s/3 s, IMMEDIATE, HWM, MAXMSGSIZE; CURVE when endpoint is tcp:// (keys
  * derived from settings->cluster_secret; server side checks client keys by ZAP). server: binds. */

@@ -17,6 +17,8 @@ struct parcel *parcel_create(struct slice identity, const struct wire_header *he
 void parcel_destroy(struct parcel **parcel);
 /* True: sent (or lost on the way with its peer) and *parcel cleared. False with errno as wire_send: still the caller's, whole. */
 bool parcel_send(void *socket, struct parcel **parcel);
+/* Sends it and keeps it, for a request that may have to be sent again: with the header's timeout as it is now. */
+bool parcel_send_copy(void *socket, const struct parcel *parcel, uint32_t timeout_ms);
 /* The frames before `first` are sent already: for tests, which kill the peer in between. */
 bool parcel_send_from(void *socket, struct parcel **parcel, size_t first);
 

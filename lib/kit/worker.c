@@ -50,13 +50,25 @@ static void on_drain(void *context)
     pthread_mutex_unlock(&up_lock);
 }
 
+enum { STUCK_MS = 5000 };
+
+/* Handlers may be busy for long, the link thread never: when it does not turn, nobody is served. */
+static bool on_pulse(void *context)
+{
+    struct worker *worker = context;
+    pthread_mutex_lock(&up_lock);
+    bool is_alive = !is_up || clock_monotonic_ms() - atomic_load(&worker->link->turned_ms) < STUCK_MS;
+    pthread_mutex_unlock(&up_lock);
+    return is_alive;
+}
+
 static struct slice on_calls(struct arena *arena, void *context)
 {
     struct worker *worker = context;
     pthread_mutex_lock(&up_lock);
     bool up = is_up;
     pthread_mutex_unlock(&up_lock);
-    return up ? handlers_list(arena, worker) : SLICE_ABSENT; /* threads are never freed */
+    return up ? waits_list(arena, worker) : SLICE_ABSENT; /* threads are never freed */
 }
 
 static void on_load(int64_t *queued, int64_t *running, void *context)
@@ -121,7 +133,7 @@ static struct db_pool *open_pool(const struct worker *worker, const struct setti
 static bool start(struct worker *worker)
 {
     const struct control_events events = {
-        .peers = on_peers, .drain = on_drain, .calls = on_calls, .load = on_load, .context = worker};
+        .peers = on_peers, .drain = on_drain, .calls = on_calls, .load = on_load, .is_alive = on_pulse, .context = worker};
     worker->control = control_attach(CONTROL_DESCRIPTOR, &events);
     if (!worker->control)
         return false;
@@ -148,6 +160,7 @@ static bool start(struct worker *worker)
         return false;
     }
     handlers_start(worker);
+    atomic_store(&worker->link->turned_ms, clock_monotonic_ms()); /* the start may have taken its time */
     set_up(true);
     if (worker->kind->seal)
         worker->kind->seal(worker);
@@ -242,6 +255,7 @@ struct call *worker_call_begin(struct worker *worker, int64_t timeout_ms)
     uint8_t trace[16];
     trace_make(trace);
     trace_to_hex(trace, state->call.trace);
+    state->thread = stranger_enter(worker, state->call.trace);
     return &state->call;
 }
 
@@ -250,7 +264,8 @@ void worker_call_end(struct call **call)
     if (!*call)
         return;
     struct call_state *state = call_state_of(*call);
-    arena_destroy(&state->call.arena);
+    arena_destroy(&state->call.arena); /* may still wait: for a rollback */
+    stranger_leave(&state->thread);
     free(state);
     *call = NULL;
 }

@@ -23,14 +23,17 @@ struct tokens;
 
 enum { STATUS_CLASSES = 6 };
 
-/* A handler thread, and what it does now: for `calls` on the control channel. */
+/* A handler thread, or one of the kind's own that has a call, and what it does now: for `calls` on the control channel. */
 struct thread {
     pthread_t id;
     struct worker *worker;
-    struct arena *arena;   /* of the call at hand */
-    pthread_mutex_t lock;  /* the rest */
-    const char *what;      /* handler or message; NULL: idle */
-    const char *waits_for; /* the message of the bus call it waits for; NULL: it runs */
+    struct arena *arena;         /* of the call at hand */
+    struct thread *next, *outer; /* kind's own: the next of them; what this thread was before */
+    char name[16];               /* kind's own */
+    pthread_mutex_t lock;        /* the rest */
+    const char *what;            /* handler or message; NULL: idle */
+    const char *waits_for;       /* see wait.h; NULL: it runs */
+    struct slice waits_on;
     char trace[33];
     int64_t since_us;
 };
@@ -66,7 +69,7 @@ struct worker {
 /* What the kit knows about a call besides what its handler sees. */
 struct call_state {
     struct call call;           /* first */
-    struct thread *thread;      /* NULL for calls of background threads */
+    struct thread *thread;      /* that runs it */
     const struct slice *topics; /* call_park */
     size_t topic_count;
     int64_t park_until_ms;
@@ -83,10 +86,14 @@ void handlers_prepare(struct worker *worker); /* tables and metrics */
 void handlers_start(struct worker *worker);
 void handlers_join(struct worker *worker); /* after lanes_close */
 void handlers_gauges_off(void);            /* before the database pool goes */
-struct slice handlers_list(struct arena *arena, struct worker *worker);
-void handlers_wait_begin(struct call *call, const char *waits_for);
-void handlers_wait_end(struct call *call);
 const struct worker_message *handlers_message(const struct worker *worker, unsigned id, size_t *index);
+
+/* ---- wait.c */
+struct thread *thread_enter(struct thread *thread); /* what waits from here on is this one's; gives who was before */
+void thread_show(struct thread *thread, const char *what, const char *trace, int64_t since_us);
+struct thread *stranger_enter(struct worker *worker, const char *trace); /* a thread of the kind's own begins a call */
+void stranger_leave(struct thread **thread);
+struct slice waits_list(struct arena *arena, struct worker *worker); /* JSON: threads that have a call, and parked calls */
 
 /* ---- call.c */
 void call_init(struct call_state *state, struct worker *worker, struct arena *arena, int64_t deadline_ms);

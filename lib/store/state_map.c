@@ -185,8 +185,8 @@ bool state_delta_decode(struct arena *arena, struct slice bytes, struct state_ma
     uint64_t key = 0, event = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t step, change;
-        if (!varint_read(&at, end, &step))
-            return false;
+        if (!varint_read(&at, end, &step) || (i && step >> 1 == 0) || step >> 1 > INT64_MAX - key)
+            return false; /* keys rise */
         key += step >> 1;
         pairs[i].key = (int64_t)key;
         if (step & 1)
@@ -195,6 +195,8 @@ bool state_delta_decode(struct arena *arena, struct slice bytes, struct state_ma
             return false;
         event += (uint64_t)unzigzag(change);
         pairs[i].event = (int64_t)event;
+        if (event == 0 || event > INT64_MAX)
+            return false; /* nids are positive, and a removal is written as one */
     }
     if (at != end)
         return false;

@@ -83,4 +83,39 @@ static inline const char *pg_sql(const struct pg *pg, const char *sql)
     return value;
 }
 
+static inline void pg_signal(pid_t postmaster, int signal_)
+{
+    char path[64], children[4096] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)postmaster, (int)postmaster);
+    if (signal_ == SIGSTOP)
+        pg_must(kill(postmaster, signal_) == 0, "no postmaster"); /* no new children from here on */
+    FILE *file = fopen(path, "r");
+    pg_must(file != NULL, path);
+    size_t len = fread(children, 1, sizeof children - 1, file);
+    fclose(file);
+    children[len] = '\0';
+    for (char *at = children, *end; strtol(at, &end, 10) > 0; at = end)
+        kill((pid_t)strtol(at, NULL, 10), signal_);
+    if (signal_ == SIGCONT)
+        pg_must(kill(postmaster, signal_) == 0, "no postmaster");
+}
+
+/* The whole cluster is there and does nothing, until pg_thaw(what pg_freeze gave). */
+static inline pid_t pg_freeze(const struct pg *pg)
+{
+    char path[1100], line[64] = "";
+    snprintf(path, sizeof path, "%s/postmaster.pid", pg_sql(pg, "SHOW data_directory"));
+    FILE *file = fopen(path, "r");
+    pg_must(file && fgets(line, sizeof line, file), path);
+    fclose(file);
+    pid_t postmaster = (pid_t)strtol(line, NULL, 10);
+    pg_signal(postmaster, SIGSTOP);
+    return postmaster;
+}
+
+static inline void pg_thaw(pid_t postmaster)
+{
+    pg_signal(postmaster, SIGCONT);
+}
+
 #endif

@@ -8,10 +8,8 @@ import time
 import urllib.parse
 
 from stranger import Stranger, canonical, unpadded, without
-from peer import CONTENT_KEPT, redacted
+from peer import redacted
 from sodium import SigningKey
-
-POWER_KEPT = ("ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default")
 
 
 class Guest:
@@ -83,7 +81,7 @@ class Resident(Stranger):
 
     def __init__(self, authority, port):
         super().__init__(authority, port)
-        self.rooms_by_id, self.received, self.joins, self.leaves = {}, [], [], []
+        self.rooms_by_id, self.joins, self.leaves = {}, [], []
         self.hold, self.spoil, self.holding = None, None, threading.Event()
 
     def make_room(self, members, **options):
@@ -110,8 +108,6 @@ class Resident(Stranger):
         if len(words) > 5 and words[4] in ("send_join", "send_leave"):
             self.asked.append(path)
             return 200, self.accept(self.rooms_by_id[words[5]], words[4][5:], words[6], json.loads(body))
-        if len(words) > 4 and words[4] == "send":
-            self.received += json.loads(body)["pdus"]
         return super().respond(method, path, body)
 
     def accept(self, room, membership, event_id, event):
@@ -139,10 +135,6 @@ class Resident(Stranger):
 def sign_event(signer, event, version="11"):
     """The event signed by any server, and its id. Faster than Peer.sign_event: each form is written once."""
     event["hashes"] = {"sha256": unpadded(hashlib.sha256(canonical(event)).digest())}
-    names = CONTENT_KEPT.get(event["type"], POWER_KEPT if event["type"] == "m.room.power_levels" else ("join_rule", "allow"))
-    if version == "1":
-        names = {"m.room.create": ("creator",), "m.room.member": ("membership",)}.get(event["type"], names)
-    kept = event if names is None else {**event, "content": {key: value for key, value in event["content"].items() if key in names}}
-    text = canonical(kept)
+    text = canonical(redacted(event, version))
     event["signatures"] = {signer.name: {signer.key_id: unpadded(signer.key.sign(text).signature)}}
     return event, event.get("event_id") or "$" + base64.urlsafe_b64encode(hashlib.sha256(text).digest()).decode().rstrip("=")

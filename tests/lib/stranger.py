@@ -12,6 +12,7 @@ import itertools  # noqa: E402
 import json  # noqa: E402
 import time  # noqa: E402
 
+from nacl.signing import SigningKey  # noqa: E402
 from peer import Peer, canonical, unpadded, without  # noqa: E402
 from matrix import quote  # noqa: E402
 
@@ -22,6 +23,8 @@ class Stranger(Peer):
         self.key_valid_for_ms = 86400000
         self.key_is_forged = False   # the answer's own signature does not fit
         self.served_key_id = self.key_id
+        self.old_key, self.old_key_id = self.new_key(), "ed25519:old"
+        self.old_key_expired_ts = int(time.time() * 1000) - 3600000  # it is served as one of old_verify_keys
         self.asked = []              # paths that others asked for, in order
         self.received = []           # (method, path, parsed body) of the same
         self.scripts = {}            # part of a path → function(path, body) that gives the answer, or (status, answer)
@@ -58,13 +61,28 @@ class Stranger(Peer):
         self.asked.append(path)
         if not path.startswith("/_matrix/key/v2/server"):
             return super().answer(path)
-        answer = {"server_name": self.name, "valid_until_ts": int(time.time() * 1000) + self.key_valid_for_ms, "old_verify_keys": {},
+        answer = {"server_name": self.name, "valid_until_ts": int(time.time() * 1000) + self.key_valid_for_ms,
+                  "old_verify_keys": {self.old_key_id: {"key": unpadded(bytes(self.old_key.verify_key)), "expired_ts": self.old_key_expired_ts}},
                   "verify_keys": {self.served_key_id: {"key": unpadded(bytes(self.key.verify_key))}}}
         signature = self.key.sign(canonical(answer)).signature
         if self.key_is_forged:
             signature = bytes(64)
         answer["signatures"] = {self.name: {self.served_key_id: unpadded(signature)}}
         return answer
+
+    @staticmethod
+    def new_key():
+        return SigningKey.generate()
+
+    @contextlib.contextmanager
+    def signing_with(self, key, key_id=None):
+        """Everything signed inside is signed by another key."""
+        proper = self.key, self.key_id
+        self.key, self.key_id = key, key_id or self.key_id
+        try:
+            yield
+        finally:
+            self.key, self.key_id = proper
 
     def header(self, destination, method, path, body=None, **changes):
         """An Authorization header. changes: to (what is signed and named), named (only named), key, sig, origin, raw."""

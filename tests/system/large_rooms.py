@@ -73,8 +73,8 @@ def run(checks, house, resident, members):
 
     def both_ways(user, room):
         sent = user.say(room.id, "to the resident")
-        poll("our message at the resident", lambda: any(event["content"].get("body") == "to the resident" for event in resident.received))
-        own = next(event for event in resident.received if event["content"].get("body") == "to the resident")
+        poll("our message at the resident", lambda: any(event["content"].get("body") == "to the resident" for event in resident.pdus()))
+        own = next(event for event in resident.pdus() if event["content"].get("body") == "to the resident")
         room.depth, room.last = own["depth"], sent
         event, event_id = resident.say(room, "from the resident")
         status, answer = resident.send(user.federation, house.name, [event])
@@ -152,7 +152,7 @@ def run(checks, house, resident, members):
         place = resident.make_room(20, join_rule="restricted")
         expect(Attempt(alice, place.id, resident.name).result() == 200, "first join")
         own = alice.say(place.id, "must not be lost")
-        poll("our message at the resident", lambda: any(event["content"].get("body") == "must not be lost" for event in resident.received))
+        poll("our message at the resident", lambda: any(event["content"].get("body") == "must not be lost" for event in resident.pdus()))
         place.last, place.depth = own, place.depth + 1
         expect(Attempt(bob, place.id, resident.name).result() == 200, "second join")
         bob.wait("both joins", lambda: bob.membership(place.id, bob.user_id) == "join")
@@ -222,7 +222,7 @@ def run(checks, house, resident, members):
         first, second = resident.make_room(3, version="1"), resident.make_room(3, version="1")
         expect(Attempt(alice, first.id, resident.name).result() == 200, "join")
         alice.leave(first.id)
-        left = poll("the leave", lambda: [event for event in resident.received if event["room_id"] == first.id])[-1]
+        left = poll("the leave", lambda: [event for event in resident.pdus() if event["room_id"] == first.id])[-1]
         first.last, first.depth = left["event_id"], left["depth"]
         reused = first.state[-1]["event_id"]
         before = stored(reused)

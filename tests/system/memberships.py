@@ -168,6 +168,16 @@ def run_pair(checks, host, guest):
         bob.set_state(room, "m.room.member", {"membership": "knock"}, bob.user_id)
         alice.wait("knock", lambda: alice.membership(room, bob.user_id) == "knock")
 
+    def withdrawn_knock(version):
+        def act():
+            room = alice.create_room(initial_state=[{"type": "m.room.join_rules", "state_key": "", "content": {"join_rule": "knock"}}],
+                                     room_version=version)
+            bob.call("POST", f"{V3}/knock/{quote(room)}?via={host.name}", {})
+            alice.wait("knock", lambda: alice.membership(room, bob.user_id) == "knock")
+            bob.leave(room)
+            alice.wait("withdrawal", lambda: alice.membership(room, bob.user_id) == "leave")
+        return act
+
     def named_servers():
         """Who names servers means those; who names none, all that are known."""
         room = alice.create_room(preset="public_chat")
@@ -185,4 +195,6 @@ def run_pair(checks, host, guest):
     checks.step("invite as state, join as state", accepted)
     checks.step("invite as state, decline as state", declined)
     checks.step("knock as state", knocked)
+    for version in ("12", "10"):
+        checks.step(f"a knock on a room of version {version} is withdrawn", withdrawn_knock(version))
     checks.step("a join goes through the servers that were named", named_servers)

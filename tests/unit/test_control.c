@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -52,7 +53,8 @@ static void on_load(int64_t *queued, int64_t *running, void *context)
     *queued = 3;
     *running = 2;
 }
-static const struct control_events events = {on_peers, on_drain, on_reload, on_calls, on_load, NULL};
+static const struct control_events events = {
+    .peers = on_peers, .drain = on_drain, .reload = on_reload, .calls = on_calls, .load = on_load};
 
 static void tell(int to, const char *json)
 {
@@ -129,6 +131,19 @@ static void test_whole_talk(void **state)
     tell(pair[0], "{\"type\":\"reload\",\"lines\":\"server_name=a.example\\npresence=false\\n\"}");
     await(&reloads_seen, 1);
     assert_false(control_settings(control)->presence);
+    assert_string_equal(control_settings(control)->data_folder, "/srv/data");
+    const struct settings *before = control_settings(control);
+    tell(pair[0], "{\"type\":\"reload\",\"lines\":\"server_name=a.example\\npresence=false\\n\"}");
+    await(&reloads_seen, 2);
+    assert_ptr_equal(control_settings(control), before); /* nothing new */
+    static char packet[40000];
+    for (int i = 0; i < 600; i++) { /* any number of times, of any size */
+        snprintf(packet, sizeof packet,
+                 "{\"type\":\"reload\",\"lines\":\"server_name=a.example\\ntrusted_key_servers=%030000d\\n\"}", i);
+        tell(pair[0], packet);
+        await(&reloads_seen, 3 + i); /* both ends are in one process, and share its sending lock */
+    }
+    assert_int_equal(strlen(control_settings(control)->trusted_key_servers), 30000);
     assert_string_equal(control_settings(control)->data_folder, "/srv/data");
     tell(pair[0], "{\"type\":\"drain\"}");
     await(&drains_seen, 1);

@@ -331,24 +331,6 @@ static void a_slow_writer_holds_the_horizon(void **state)
 
 /* ---- PostgreSQL is there and does nothing */
 
-/* The postmaster and all of its children. */
-static void signal_cluster(pid_t postmaster, int signal_)
-{
-    char path[64], children[4096] = "";
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)postmaster, (int)postmaster);
-    if (signal_ == SIGSTOP)
-        assert_int_equal(kill(postmaster, signal_), 0); /* no new ones from here on */
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    size_t len = fread(children, 1, sizeof children - 1, file);
-    fclose(file);
-    children[len] = '\0';
-    for (char *at = children, *end; strtol(at, &end, 10) > 0; at = end)
-        kill((pid_t)strtol(at, NULL, 10), signal_);
-    if (signal_ == SIGCONT)
-        assert_int_equal(kill(postmaster, signal_), 0);
-}
-
 struct sleeper {
     struct db_pool *pool;
     int64_t late_ms;
@@ -388,21 +370,14 @@ static void a_frozen_server_holds_nobody_beyond_the_deadline(void **state)
     }
     for (int i = 0; i < SLEEPERS; i++)
         assert_int_equal(db_commit(holders[i]), FAULT_OK);
-    char folder[1100], line[64] = "";
-    snprintf(folder, sizeof folder, "%s/postmaster.pid", pg_sql(&pg, "SHOW data_directory"));
-    FILE *file = fopen(folder, "r");
-    assert_non_null(file);
-    assert_non_null(fgets(line, sizeof line, file));
-    fclose(file);
-    pid_t postmaster = (pid_t)strtol(line, NULL, 10);
-    signal_cluster(postmaster, SIGSTOP);
+    pid_t postmaster = pg_freeze(&pg);
     for (int i = 0; i < SLEEPERS; i++) {
         sleepers[i] = (struct sleeper){.pool = pool};
         pthread_create(&threads[i], NULL, call_while_frozen, &sleepers[i]);
     }
     for (int i = 0; i < SLEEPERS; i++)
         pthread_join(threads[i], NULL);
-    signal_cluster(postmaster, SIGCONT);
+    pg_thaw(postmaster);
     for (int i = 0; i < SLEEPERS; i++) {
         assert_int_equal(sleepers[i].fault, FAULT_DEADLINE);
         assert_true(sleepers[i].late_ms < 1000);

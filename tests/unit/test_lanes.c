@@ -141,11 +141,39 @@ static void a_busy_lane_holds_nobody_up(void **state)
     lanes_destroy(&lanes);
 }
 
+/* One lane may not take the room of all, by number or by bytes; others and what has no order are not bound. */
+static void a_lane_has_a_share(void **state)
+{
+    struct lanes *lanes = lanes_create();
+    struct item items[12] = {0};
+    for (int i = 0; i < 12; i++)
+        items[i].item = (struct lane_item){.lane = i < 8 ? 7 : i < 10 ? 8 : 0, .bytes = 10};
+    assert_true(lanes_offer(lanes, &items[0].item, 3, 1000)); /* may run at once */
+    for (int i = 1; i <= 3; i++)
+        assert_true(lanes_offer(lanes, &items[i].item, 3, 1000));
+    assert_false(lanes_offer(lanes, &items[4].item, 3, 1000));
+    assert_true(lanes_offer(lanes, &items[8].item, 3, 5));
+    assert_true(lanes_offer(lanes, &items[9].item, 3, 5)); /* one may wait, however large */
+    assert_true(lanes_offer(lanes, &items[10].item, 0, 0));
+    assert_true(lanes_offer(lanes, &items[11].item, 0, 0));
+    assert_ptr_equal(lanes_take(lanes), &items[0].item);
+    assert_false(lanes_offer(lanes, &items[4].item, 3, 1000)); /* running is not waiting */
+    lanes_finish(lanes, 7);
+    assert_true(lanes_offer(lanes, &items[4].item, 3, 1000));
+    assert_false(lanes_offer(lanes, &items[5].item, 30, 35));
+    assert_int_equal(lanes_queued(lanes), 8);
+    lanes_close(lanes);
+    for (struct lane_item *item; (item = lanes_take(lanes));)
+        lanes_finish(lanes, item->lane);
+    lanes_destroy(&lanes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_load),
         cmocka_unit_test(a_busy_lane_holds_nobody_up),
+        cmocka_unit_test(a_lane_has_a_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -145,11 +145,40 @@ static void how_fast(void **state)
     arena_destroy(&arena);
 }
 
+/* What may be carried out twice: every row of repeatable.def is a PUT route, and the others are not all PUTs any more. */
+static void repeatable_routes(void **state)
+{
+    static const char *const puts[] = {
+#define REPEATABLE_MESSAGE(name)
+#define REPEATABLE_ROUTE(handler) #handler,
+#include "proto/repeatable.def"
+#undef REPEATABLE_MESSAGE
+#undef REPEATABLE_ROUTE
+    };
+    for (size_t i = 0; i < sizeof puts / sizeof puts[0]; i++) {
+        int found = 0;
+        for (size_t route = 0; route < route_count; route++)
+            found += routes[route].method == METHOD_PUT && strcmp(routes[route].handler, puts[i]) == 0;
+        if (!found)
+            print_message("no PUT route has the handler %s\n", puts[i]);
+        assert_true(found);
+    }
+    for (size_t route = 0; route < route_count; route++) {
+        const char *handler = routes[route].handler;
+        if (routes[route].method == METHOD_GET || strcmp(handler, "send_message") == 0 ||
+            strcmp(handler, "receive_transaction") == 0)
+            assert_true(route_is_repeatable(&routes[route]));
+        if (routes[route].method == METHOD_POST || strcmp(handler, "set_alias") == 0)
+            assert_false(route_is_repeatable(&routes[route]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_is_sound), cmocka_unit_test(every_row_is_found), cmocka_unit_test(paths_and_methods),
-        cmocka_unit_test(percent_decoding),   cmocka_unit_test(keys_are_stable),    cmocka_unit_test(how_fast),
+        cmocka_unit_test(percent_decoding),   cmocka_unit_test(keys_are_stable),    cmocka_unit_test(repeatable_routes),
+        cmocka_unit_test(how_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,6 +132,9 @@ static void test_damaged_deltas_are_refused(void **state)
         assert_false(state_delta_decode(arena, slice_sub(good, 0, length), &out));
     assert_false(state_delta_decode(arena, arena_concat(arena, (struct slice[]){good, SLICE("x")}, 2), &out));
     assert_false(state_delta_decode(arena, SLICE("\xff\xff\xff\xff\x0f"), &out));
+    assert_false(state_delta_decode(arena, SLICE("\x02\x04\x02\x00\x02"), &out)); /* the same key twice */
+    assert_false(state_delta_decode(arena, SLICE("\x01\x04\x00"), &out));         /* event 0 that is no removal */
+    assert_false(state_delta_decode(arena, SLICE("\x01\x04\x01"), &out));         /* event −1 */
     arena_destroy(&arena);
 }
 

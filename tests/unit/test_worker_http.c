@@ -7,6 +7,7 @@
 #include "proto/pack.h"
 #include "tests/lib/pg.h"
 
+#include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
 
@@ -88,15 +89,27 @@ static const struct db_statement slow_write = {.name = "slow_write",
                                                .column_count = 1,
                                                .writes = true};
 
+static const struct db_statement long_read = {
+    .name = "long_read", .sql = "SELECT 1::bigint WHERE pg_sleep(4)::text IS NOT NULL", .columns = no_columns, .column_count = 1};
+static void *background(void *worker);
+
 /* Publishes body.key; with "token" it is a revocation. With "lose": a write whose answer does not come in time. */
 static struct reply login_user(struct call *call)
 {
     if (json_get_bool(call->json, "lose", false)) {
-        call->deadline_ms = clock_monotonic_ms() + 200;
+        int64_t ms = 200;
+        json_get_i64(call->json, "ms", &ms);
+        call->deadline_ms = clock_monotonic_ms() + ms;
         struct db_batch *batch = call_batch(call);
         db_add(batch, &slow_write, NULL);
         enum fault fault = db_run(batch);
         return fault ? call_fail(call, fault, NULL) : reply_empty();
+    }
+    if (json_get_bool(call->json, "background", false)) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, background, call->worker), 0);
+        pthread_detach(thread);
+        return reply_empty();
     }
     bool token = json_get_bool(call->json, "token", false);
     stream_publish(call->worker, token ? STREAM_token : STREAM_profile, json_get_string(call->json, "key"), 0, 0, SLICE("payload"));
@@ -194,7 +207,7 @@ static void add_token(struct play *play, const char *token, const char *user, co
 static void open_stage(struct play *play)
 {
     static char lines[512];
-    snprintf(lines, sizeof lines, "database_url=%s\nthreads.accounts=3\n", pg.url);
+    snprintf(lines, sizeof lines, "database_url=%s\nthreads.accounts=3\ndatabase_connections=2\n", pg.url);
     stage_open(&play->stage, lines);
     play->accounts = actor_start(&play->stage, &accounts);
     play->keys = actor_start(&play->stage, &keys);
@@ -488,6 +501,50 @@ static void a_lost_commit_is_a_gap_twice(void **state)
     assert_int_equal(number_of(play, other, "gaps"), before + 2);
 }
 
+/* Until the calls answer of accounts has a call that waits for that; waits_for NULL: until it has none of the name. */
+static void wait_for_call(struct play *play, const char *name, const char *waits_for)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + 10000;
+    for (bool there = false; !there;) {
+        tell(&play->accounts, SLICE("{\"type\":\"calls\",\"id\":3}"));
+        const struct json *calls = json_get_array(hear(&play->stage, &play->accounts, "calls"), "calls");
+        json_each (call, calls)
+            there |= slice_eq(json_get_string(call, "call"), slice_from_cstr(name)) &&
+                     (!waits_for || slice_eq(json_get_string(call, "waits_for"), slice_from_cstr(waits_for)));
+        there = waits_for ? there : !there;
+        assert_true(there || clock_monotonic_ms() < deadline_ms);
+    }
+}
+
+/* A thread of the kind's own. */
+static void *background(void *context)
+{
+    struct worker *worker = context;
+    pthread_setname_np(pthread_self(), "sweeper");
+    struct call *call = worker_call_begin(worker, 20000);
+    struct db_batch *batch = call_batch(call);
+    db_add(batch, &long_read, NULL);
+    db_run(batch);
+    worker_call_end(&call);
+    return NULL;
+}
+
+static void whatever_waits_has_a_name(void **state)
+{
+    struct play *play = *state;
+    void *other = play->other = dial(&play->stage, &play->accounts);
+    send_http(play, other, "GET", V3 "login?topic=some%20topic&ms=15000", NULL, NULL);
+    wait_for_call(play, "login_flows", "parked: some topic");
+    send_http(play, other, "POST", V3 "login", NULL, "{\"lose\":true,\"ms\":3000}");
+    wait_for_call(play, "login_user", "database: slow_write");
+    send_http(play, other, "POST", V3 "login", NULL, "{\"background\":true}");
+    wait_for_call(play, "sweeper", "database: long_read");
+    /* Two connections, both taken */
+    send_http(play, other, "POST", V3 "login", NULL, "{\"lose\":true,\"ms\":3000}");
+    wait_for_call(play, "login_user", "database pool");
+    wait_for_call(play, "sweeper", NULL);
+}
+
 static void revoked_tokens(void **state)
 {
     struct play *play = *state;
@@ -542,6 +599,25 @@ static void slots_have_one_owner(void **state)
     print_message("all slots %d ms after the kill\n", (int)(clock_monotonic_ms() - killed_ms));
 }
 
+/* The end of a process does not wait for a PostgreSQL that does not answer. */
+static void a_frozen_server_does_not_keep_the_slots(void **state)
+{
+    struct play *play = *state;
+    int64_t deadline_ms = clock_monotonic_ms() + 5000;
+    while (slots_of(play, play->socket) != UINT64_MAX && clock_monotonic_ms() < deadline_ms)
+        usleep(20000);
+    pid_t postmaster = pg_freeze(&pg);
+    int64_t begun_ms = clock_monotonic_ms();
+    play->second = actor_start(&play->stage, &accounts); /* somebody to give slots to, which asks the server */
+    introduce_all(play);
+    usleep(300000);
+    actor_drain(&play->stage, &play->accounts);
+    actor_drain(&play->stage, &play->second);
+    int64_t took_ms = clock_monotonic_ms() - begun_ms;
+    pg_thaw(postmaster);
+    assert_true(took_ms < 8000);
+}
+
 static void metrics(void **state)
 {
     struct play *play = *state;
@@ -589,6 +665,8 @@ int main(int argc, char **argv)
         PLAY(revoked_tokens),
         PLAY(slots_have_one_owner),
         PLAY(a_lost_commit_is_a_gap_twice),
+        PLAY(whatever_waits_has_a_name),
+        PLAY(a_frozen_server_does_not_keep_the_slots),
         PLAY(metrics),
     };
     if (getenv("ONLY"))

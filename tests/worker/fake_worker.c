@@ -3,7 +3,8 @@
  * many bytes of padding in the JSON fault=N      answer with a bus fault  die=1         exit without an answer mute=1       never
  * answer             type=T        content type (the body is then "x") One line on stdout per message: "hello", "request <trace>
  * <correlation> <target>", "cancel <correlation>". argv[2] = "quiet" leaves that out, for benchmarks. argv[3] (optional) is the
- * cluster secret for tcp:// endpoints. */
+ * cluster secret for tcp:// endpoints. argv[4] (optional) makes it one that must not be called: "foreign" speaks another major
+ * version, "stranger" says hello as another process; or one that knows no request: "old". */
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/json.h"
@@ -25,6 +26,7 @@ struct later {
 };
 static struct later *laters;
 static bool quiet;
+static const char *mode = "";
 
 static struct slice query_value(struct slice query, struct slice name)
 {
@@ -98,6 +100,8 @@ static void make_reply(struct arena *arena, const struct wire_message *message, 
     *out = (struct wire_message){.identity = message->identity, .header = message->header};
     out->header.type = WIRE_REPLY;
     out->header.fault = (uint16_t)query_number(request->query, "fault", 0);
+    if (strcmp(mode, "old") == 0)
+        out->header.fault = FAULT_VERSION_MISMATCH;
     if (out->header.fault) {
         out->body.head = SLICE("because the test said so");
         return;
@@ -143,6 +147,9 @@ static void take(void *socket, struct arena *arena, const struct wire_message *m
         struct wire_message hello = {.identity = message->identity,
                                      .header = {.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO}};
         hello.body.head = SLICE("\x90");
+        hello.header.major += strcmp(mode, "foreign") == 0;
+        if (strcmp(mode, "stranger") == 0)
+            hello.body.head = wire_hello_head(arena, SERVICE_accounts, 1);
         say("hello", message, SLICE(""));
         wire_send(socket, &hello);
     } else if (message->header.type == WIRE_CANCEL) {
@@ -181,6 +188,7 @@ int main(int argc, char **argv)
 {
     ensure(argc >= 2);
     quiet = argc > 2 && strcmp(argv[2], "quiet") == 0;
+    mode = argc > 4 ? argv[4] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
     struct settings settings = {.cluster_secret = argc > 3 ? argv[3] : ""};
     void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_ROUTER);

@@ -33,12 +33,12 @@ def free_port():
 class Worker:
     """One fake worker process; what it printed is in lines."""
 
-    def __init__(self, rig, kind, quiet=False, endpoint=None):
+    def __init__(self, rig, kind, quiet=False, endpoint=None, mode=""):
         self.rig, self.kind = rig, kind
         self.instance = secrets.token_hex(8)
         self.endpoint = endpoint or f"ipc://{rig.folder}/{kind}-{self.instance}"
         self.lines = []
-        arguments = [rig.fake_worker, self.endpoint, "quiet" if quiet else "talk", rig.secret]
+        arguments = [rig.fake_worker, self.endpoint, "quiet" if quiet else "talk", rig.secret, mode]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
         self.wait_for("ready")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """myelin-frontend as a real process: test_frontend.py <frontend> <fake_worker> [unittest arguments]."""
 
+import ctypes
 import gzip
 import os
 import re
@@ -235,7 +236,7 @@ class Routing(unittest.TestCase):
                 with r.connect() as http:
                     return http.request(method, target, headers, body).json
 
-            rooms = {asked("PUT", f"/_matrix/client/v3/rooms/!r{i % 8}:x/send/a/{i}", body=b"{}")["pid"] for i in range(32)}
+            rooms = {asked("PUT", f"/_matrix/client/v3/rooms/!r{i}:x/send/a/{i}", body=b"{}")["pid"] for i in range(32)}
             self.assertEqual(len(rooms), 2, "rooms are spread")
             for room in "!a:x", "!b:x", "!c:x":
                 answers = [asked("PUT", f"/_matrix/client/v3/rooms/{room}/send/a/{i}", body=b"{}") for i in range(6)]
@@ -358,6 +359,48 @@ class Workers(unittest.TestCase):
             for worker in r.workers:
                 worker.wait_for("request")
 
+    def test_workers_that_are_not_whom_we_mean(self):
+        """Another major version, and another process at the address: nothing is sent there, whatever the request."""
+        for mode in "foreign", "stranger":
+            with self.subTest(mode), rig(kinds=()) as r:
+                bad = r.add_worker("accounts", mode=mode, announce=False)
+                good = r.add_worker("accounts")
+                for _ in range(12):
+                    for method, target in ("GET", VERSIONS), ("POST", LOGIN):
+                        with r.connect() as http:
+                            answer = http.request(method, target, body=b"{}" if method == "POST" else None)
+                        self.assertEqual((answer.status, answer.json["pid"]), (200, good.process.pid))
+                bad.wait_for("hello")
+                self.assertEqual(bad.count("request"), 0)
+
+    def test_old_workers_pass_it_on(self):
+        """VERSION_MISMATCH means that nothing was done: all others are asked, also for POST."""
+        with rig(kinds=()) as r:
+            old = [r.add_worker("accounts", mode="old", announce=False) for _ in range(4)]
+            new = r.add_worker("accounts")
+            for _ in range(12):
+                with r.connect() as http:
+                    answer = http.request("POST", LOGIN, body=b"{}")
+                    self.assertEqual((answer.status, answer.json["pid"]), (200, new.process.pid))
+            self.assertTrue(any(w.count("request") for w in old))
+            new.kill()
+            r.announce()
+            with r.connect() as http:
+                self.assertEqual(http.request("POST", LOGIN, body=b"{}").status, 500, "nobody knows it: no reason to wait")
+
+    def test_puts_are_repeated_when_they_may_be(self):
+        data, alias = "/_matrix/client/v3/user/@u:x/account_data/t", "/_matrix/client/v3/directory/room/%23a:x"
+        with rig(kinds=("accounts", "accounts", "rooms", "rooms")) as r:
+            for kind, target in ("accounts", data), ("rooms", alias):
+                puts = [Later(r.connect(), "PUT", f"{target}?delay=1500", body=b"{}") for _ in range(6)]
+                workers = [w for w in r.workers if w.kind == kind]
+                wait_until(lambda workers=workers: sum(w.count("request") for w in workers) == 6)
+                hit = next(w for w in workers if w.count("request"))
+                lost = hit.count("request")
+                hit.kill()
+                statuses = sorted(p.wait().status for p in puts)
+                self.assertEqual(statuses, [200] * 6 if kind == "accounts" else [200] * (6 - lost) + [503] * lost)
+
     def test_draining_worker_gets_nothing_new(self):
         with rig(kinds=("accounts", "accounts")) as r:
             polls = [Later(r.connect(), "GET", VERSIONS + "?delay=1000") for _ in range(8)]
@@ -471,6 +514,54 @@ class Clients(unittest.TestCase):
             self.assertTrue(9.5 < time.monotonic() - started < 13)
             self.assertEqual(r.metric("myelin_frontend_slow_requests_total"), 3)
 
+    def test_unfinished_bodies(self):
+        """All of a loop together have a bound: who has most of it is cut, the others finish."""
+        target = "/_matrix/federation/v1/send/t1"
+        with rig(tls=True, body_memory_max="8MiB", threads="frontend=1") as r:
+            clients = {size: r.connect() for size in (2, 3, 4)}
+            for size, client in clients.items():
+                client.send(f"PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {(size << 20) + 1}\r\n\r\n")
+                client.send(b"x" * (size << 20))
+            self.assertTrue(clients[4].is_closed(5))
+            for size in 2, 3:
+                clients[size].send(b"x")
+                self.assertEqual(clients[size].read_answer().json["body_bytes"], (size << 20) + 1)
+            self.assertEqual(r.metric("myelin_frontend_bodies_cut_total"), 1)
+
+            # HTTP/2 over TLS: many streams of one connection, none too large by itself
+            http2 = Http2(r.federation_port)
+            steady = Http2(r.federation_port)
+            steady.socket.sendall(steady.request(1, "PUT", target, ends=False) + steady.frame(0, 0, 1, b"{"))
+            part = b"x" * 15000
+            for stream in range(1, 160, 2):
+                frames = http2.frame(0, 0, stream, part) * 4
+                try:
+                    http2.socket.sendall(http2.request(stream, "PUT", target, ends=False) + frames)
+                except OSError:
+                    break
+            self.assertFalse(http2.is_closed(2), "4.8 MB are allowed")
+            second = Http2(r.federation_port)
+            for stream in range(1, 180, 2):
+                try:
+                    second.socket.sendall(second.request(stream, "PUT", target, ends=False) + second.frame(0, 0, stream, part) * 4)
+                except OSError:
+                    break
+            self.assertTrue(second.is_closed(5), "it has most")
+            self.assertFalse(http2.is_closed(1.5))
+            self.assertFalse(steady.is_closed(0.1))
+            self.assertEqual(r.metric("myelin_frontend_bodies_cut_total"), 2)
+
+    def test_connections_over_tls(self):
+        """The caps hold before the handshake."""
+        with rig(tls=True, connections_per_address="3") as r:
+            clients = [Http2(r.federation_port) for _ in range(3)]
+            with self.assertRaises(OSError):
+                Http2(r.federation_port)
+            clients.pop().socket.close()
+            wait_until(lambda: r.metric("myelin_frontend_connections") == 2)
+            clients.append(Http2(r.federation_port))
+            self.assertEqual(r.metric("myelin_frontend_connections_refused_total"), 1)
+
     def test_body_over_the_limit(self):
         with rig(tls=True) as r:
             too_long, longest = b"x" * 65537, b"x" * 65536
@@ -542,6 +633,31 @@ class Clients(unittest.TestCase):
 
 
 class Life(unittest.TestCase):
+    def test_a_stuck_loop_stops_the_heartbeat(self):
+        """One thread of several is held by ptrace: the process must not look alive."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        seize, interrupt, detach = 0x4206, 0x4207, 17
+        with rig(threads="frontend=2") as r:
+            tasks = f"/proc/{r.process.pid}/task"
+            named = lambda task: open(f"{tasks}/{task}/comm", encoding="utf-8").read().strip()
+            loop = wait_until(lambda: next((int(t) for t in os.listdir(tasks) if named(t) == "loop 1"), None))
+            beats = lambda: sum(p["type"] == "load" for p in r.packets)
+            wait_until(lambda: beats() >= 2)
+            self.assertEqual(libc.ptrace(seize, loop, None, None), 0, os.strerror(ctypes.get_errno()))
+            libc.ptrace(interrupt, loop, None, None)
+            os.waitpid(loop, 0x40000000)  # __WALL
+
+            def silent():
+                before = beats()
+                time.sleep(2.5)
+                return beats() == before
+
+            wait_until(silent, 20, "silence")
+            libc.ptrace(detach, loop, None, None)
+            before = beats()
+            wait_until(lambda: beats() > before, 5, "a heartbeat")
+
     def test_tls(self):
         with rig(tls=True) as r:
             def certificate(version=None):

@@ -109,6 +109,16 @@ VALUES ($1, $2, $3, $4, $4, coalesce($5, ''), coalesce($6, ''))
 ON CONFLICT (user_id, device_id) DO UPDATE SET last_seen_ts = excluded.last_seen_ts, last_seen_ip = excluded.last_seen_ip,
     user_agent = excluded.user_agent;
 
+-- name: device_seen
+-- param: user_id text
+-- param: device_id text
+-- param: seen_ts bigint
+-- param: address text
+-- param: user_agent text
+-- param: unless_after bigint
+UPDATE device SET last_seen_ts = $3, last_seen_ip = coalesce($4, ''), user_agent = coalesce($5, '')
+WHERE user_id = $1 AND device_id = $2 AND last_seen_ts <= $6;
+
 -- name: tokens_drop
 -- why: all access tokens of these devices
 -- param: user_id text
@@ -635,13 +645,14 @@ SELECT $1, d, number.n, 0 FROM number, unnest($2::text[]) AS t(d) ON CONFLICT DO
 
 -- name: guests_out_of_place
 -- why: a hundred at a time; the next sweep goes on
+-- scan: account its index of guests only
 -- param: room_id text
 -- column: room_id text
 -- column: user_id text
-SELECT r.room_id, a.user_id FROM account a
-JOIN membership m ON m.user_id = a.user_id AND m.membership = 'join'
-JOIN room r ON r.room_nid = m.room_nid AND ($1::text IS NULL OR r.room_id = $1)
-WHERE a.is_guest AND NOT EXISTS (
+SELECT r.room_id, a.user_id FROM (SELECT user_id FROM account WHERE is_guest OFFSET 0) a
+CROSS JOIN LATERAL (SELECT room_nid FROM membership WHERE user_id = a.user_id AND membership = 'join' OFFSET 0) m
+CROSS JOIN LATERAL (SELECT room_id FROM room WHERE room_nid = m.room_nid OFFSET 0) r
+WHERE ($1::text IS NULL OR r.room_id = $1) AND NOT EXISTS (
     SELECT 1 FROM current_state s JOIN event e ON e.event_nid = s.event_nid
     WHERE s.room_nid = m.room_nid AND s.type = 'm.room.guest_access' AND s.state_key = '' AND position('"guest_access":"can_join"'::bytea IN e.json) > 0)
 LIMIT 100;

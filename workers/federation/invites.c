@@ -121,12 +121,23 @@ static enum fault invitee_exists(struct call *call, struct slice user_id, bool *
     return fault;
 }
 
+/* What the invited user's clients will be shown of the room: whole events or stripped ones. */
+static bool shows_events(const struct json *list)
+{
+    json_each (event, list)
+        if (slice_is_absent(json_get_string(event, "type")) || !json_get_object(event, "content"))
+            return false;
+    return !list || json_is(list, JSON_ARRAY);
+}
+
 static struct reply accept_invite(struct call *call, const struct room_version *version, const struct json *event_json,
                                   const struct json *stripped, struct checked_pdu *pdu)
 {
     bool exists, allowed = true;
     struct room_facts room;
     const char *why;
+    if (!shows_events(stripped))
+        return call_fail(call, FAULT_BAD_JSON, "invite_room_state must be a list of state events");
     *pdu = (struct checked_pdu){.version = version, .text = event_json->span};
     enum fault fault = pdus_check(call, pdu, 1);
     if (fault)
@@ -182,7 +193,7 @@ struct reply receive_invite(struct call *call)
     struct checked_pdu pdu;
     if (!version)
         return room_incompatible(call, version_id);
-    struct reply answer = accept_invite(call, version, event, json_get_array(call->json, "invite_room_state"), &pdu);
+    struct reply answer = accept_invite(call, version, event, json_get_cstr(call->json, "invite_room_state"), &pdu);
     if (answer.status != 200)
         return answer;
     struct json_writer w = json_writer_in(call->arena);
@@ -196,7 +207,7 @@ struct reply receive_invite(struct call *call)
 struct reply receive_invite_v1(struct call *call)
 {
     struct checked_pdu pdu;
-    const struct json *stripped = json_get_array(json_get_object(call->json, "unsigned"), "invite_room_state");
+    const struct json *stripped = json_get_cstr(json_get_object(call->json, "unsigned"), "invite_room_state");
     struct reply answer = accept_invite(call, room_version_find(SLICE("1")), call->json, stripped, &pdu);
     if (answer.status != 200)
         return answer;

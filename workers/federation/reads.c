@@ -259,16 +259,27 @@ static enum fault walk_back(struct call *call, const struct room_facts *room, si
     return FAULT_OK;
 }
 
+static bool are_strings(const struct json *array)
+{
+    json_each (item, array)
+        if (!json_is(item, JSON_STRING))
+            return false;
+    return json_is(array, JSON_ARRAY);
+}
+
 struct reply get_missing_events(struct call *call)
 {
+    static const struct body_member members[] = {{"limit", JSON_INT}, {"min_depth", JSON_INT}, {NULL, JSON_NULL}};
     struct room_facts room;
     struct reply answer;
     struct event_rows rows;
     int64_t limit = 10, min_depth = 0;
+    if (!call_members_fit(call, call->json, members, &answer))
+        return answer;
     json_get_i64(call->json, "limit", &limit);
     json_get_i64(call->json, "min_depth", &min_depth);
-    if (!json_get_array(call->json, "latest_events") || !json_get_array(call->json, "earliest_events"))
-        return call_fail(call, FAULT_BAD_JSON, "latest_events and earliest_events are needed");
+    if (!are_strings(json_get_cstr(call->json, "latest_events")) || !are_strings(json_get_cstr(call->json, "earliest_events")))
+        return call_fail(call, FAULT_BAD_JSON, "latest_events and earliest_events must be lists of event ids");
     if (!room_open(call, NEED_MEMBER, &room, &answer))
         return answer;
     enum fault fault = walk_back(call, &room, limit < 1 ? 1 : limit > MISSING_MAX ? MISSING_MAX : (size_t)limit, min_depth, &rows);

@@ -80,6 +80,12 @@ bool accept_membership(struct call *call, const struct room_facts *room, const s
     return false;
 }
 
+/* A key that cannot be had is the sender's fault: his server has just signed the request itself. */
+static enum fault refusal(enum fault fault)
+{
+    return fault == FAULT_INVALID_SIGNATURE ? FAULT_INVALID_PARAM : fault == FAULT_PEER ? FAULT_FORBIDDEN : fault;
+}
+
 /* Checks, vouches, persists. False: *answer. */
 static bool enter(struct call *call, struct room_facts *room, const char *membership, struct checked_pdu *pdu, struct reply *answer)
 {
@@ -91,8 +97,7 @@ static bool enter(struct call *call, struct room_facts *room, const char *member
         return false;
     enum fault fault = pdus_check(call, pdu, 1);
     if (fault || pdu->fault) {
-        *answer = fault ? call_fail(call, fault, NULL)
-                        : call_fail(call, pdu->fault == FAULT_INVALID_SIGNATURE ? FAULT_INVALID_PARAM : pdu->fault, pdu->why);
+        *answer = fault ? call_fail(call, fault, NULL) : call_fail(call, refusal(pdu->fault), pdu->why);
         return false;
     }
     return accept_membership(call, room, pdu->event, answer);

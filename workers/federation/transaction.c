@@ -172,7 +172,11 @@ struct reply receive_transaction(struct call *call)
 {
     const struct json *pdus = json_get_array(call->json, "pdus"), *edus = json_get_array(call->json, "edus");
     struct slice answer, origin = json_get_string(call->json, "origin");
+    static const struct body_member members[] = {{"origin", JSON_STRING}, {"origin_server_ts", JSON_INT}, {NULL, JSON_NULL}};
+    struct reply refusal;
     enum fault fault;
+    if (!call_members_fit(call, call->json, members, &refusal))
+        return refusal;
     if (!json_get_cstr(call->json, "pdus") || (json_get_cstr(call->json, "pdus") && !pdus) ||
         (json_get_cstr(call->json, "edus") && !edus))
         return call_fail(call, FAULT_BAD_JSON, "pdus and edus must be arrays");

@@ -143,8 +143,11 @@ bool join(struct call *call, struct slice room_id_or_alias, const struct json *o
     struct slice reason, content;
     struct restricted_join verdict;
     bool ours;
+    const struct json *third_party_signed = json_get_cstr(call->json, "third_party_signed");
     if (!body_reason(call, &reason))
         return fail(answer, call_fail(call, FAULT_BAD_JSON, "reason must be a string"));
+    if (third_party_signed && !json_is(third_party_signed, JSON_OBJECT))
+        return fail(answer, call_fail(call, FAULT_BAD_JSON, "third_party_signed must be an object"));
     enum fault fault = resolve_target(call, room_id_or_alias, &target);
     if (fault == FAULT_NOT_FOUND)
         return fail(answer, call_fail(call, fault, "No such room alias"));

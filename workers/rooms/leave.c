@@ -6,6 +6,36 @@
 #include "proto/stubs.h"
 #include "workers/rooms/member_write.h"
 
+enum { SERVERS_MAX = 8 };
+
+struct servers {
+    struct slice at[SERVERS_MAX];
+    size_t count;
+};
+
+static void add_server(struct servers *servers, struct slice server)
+{
+    if (slice_is_absent(server) || !server_name_is_valid(server) || slice_eq(server, server_name()) ||
+        servers->count == SERVERS_MAX)
+        return;
+    for (size_t i = 0; i < servers->count; i++)
+        if (slice_eq(servers->at[i], server))
+            return;
+    servers->at[servers->count++] = server;
+}
+
+/* A knock was taken by a server of the room: its own, where the room id names it (versions before 12), or those of the users whom
+ * the room's stripped state shows, its creator's first. */
+static void add_knocked(struct call *call, const struct room_facts *room, struct slice stripped, struct servers *servers)
+{
+    const struct json *state = slice_is_absent(stripped) ? NULL : json_parse(call->arena, stripped, JSON_LAX, NULL);
+    add_server(servers, id_server_name(room->room_id));
+    for (int round = 0; round < 2; round++)
+        json_each (event, state)
+            if (round || slice_eq(json_get_string(event, "type"), SLICE("m.room.create")))
+                add_server(servers, id_server_name(json_get_string(event, "sender")));
+}
+
 /* Through the server that invited us. When it cannot be reached, the invite is dropped here all the same: the user wants it gone.
  */
 static enum fault leave_remotely(struct call *call, const struct room_facts *room, const struct membership_row *membership,
@@ -15,13 +45,13 @@ static enum fault leave_remotely(struct call *call, const struct room_facts *roo
     enum fault fault = event_rows_by_nid(call, (struct i64s){&membership->event_nid, 1}, &rows);
     if (fault)
         return fault;
-    struct slice server = rows.count ? id_server_name(rows.at[0].sender) : SLICE_ABSENT;
+    struct servers servers = {.count = 0};
     if (slice_eq(membership->membership, SLICE("knock")))
-        server = id_server_name(room->room_id);
-    struct remote_leave_request request = {.room_id = room->room_id,
-                                           .servers = {&server, slice_is_absent(server) ? 0 : 1},
-                                           .user_id = call->requester.user_id,
-                                           .content = content};
+        add_knocked(call, room, membership->stripped_state, &servers);
+    else if (rows.count)
+        add_server(&servers, id_server_name(rows.at[0].sender));
+    struct remote_leave_request request = {
+        .room_id = room->room_id, .servers = {servers.at, servers.count}, .user_id = call->requester.user_id, .content = content};
     struct remote_leave_reply reply;
     fault = request.servers.len ? call_remote_leave(call, room->room_id, &request, &reply) : FAULT_PEER;
     *event_id = fault ? SLICE_ABSENT : reply.event_id;
@@ -78,6 +108,8 @@ struct reply forget_room(struct call *call)
 {
     struct room_forget_request request = {.room_id = call_param(call, "roomId"), .user_id = call->requester.user_id};
     struct room_forget_reply reply;
+    if (!room_id_is_valid(request.room_id))
+        return call_fail(call, FAULT_INVALID_PARAM, "This is not a room id");
     enum fault fault = call_room_forget(call, request.room_id, &request, &reply);
     if (fault == FAULT_BAD_STATE)
         return call_fail(call, FAULT_UNKNOWN, "Leave the room before forgetting it");

@@ -6,6 +6,7 @@
 #include "workers/sync/fast_path.h"
 #include "workers/sync/full_path.h"
 #include "workers/sync/presence.h"
+#include "workers/sync/seen.h"
 
 static int64_t time_left(const struct call *call, const struct sync_request *request)
 {
@@ -21,10 +22,12 @@ struct reply sync_v2(struct call *call)
     struct slices topics;
     if (!sync_request_read(call, &request, &answer))
         return answer;
-    if (call->parked_ms == 0)
+    if (call->parked_ms == 0) {
         presence_seen(call, request.user_id, request.set_presence);
-    else
+        device_seen_note(call);
+    } else {
         metric_add(counters.wakes, 1);
+    }
     bool may_park = !request.first && !request.full_state && time_left(call, &request) > 0 && !worker_is_draining(call->worker);
     switch (fast_path_run(call, &request, &body, &topics)) {
     case FAST_TOLD:

@@ -1,5 +1,5 @@
 /* Tokens as text: s<xmin>[x<xmax>[.<running>]…][_d<to_device_seq>][_e<serial>][_p<presence>][_g<epoch>][~<delivered nid>[.<nid>]…].
- * Other endpoints read the leading digits only (lib/store/timeline_token.c). */
+ * Other endpoints read the snapshot and the delivered ones (lib/store/timeline_token.c). */
 #include "workers/sync/token.h"
 
 #include "lib/base/strbuf.h"
