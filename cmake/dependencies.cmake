@@ -29,8 +29,18 @@ myelin_need(cares libc-ares-dev libcares)
 myelin_need(curl libcurl4-openssl-dev libcurl)
 myelin_need(yaml libyaml-dev yaml-0.1)
 myelin_need(seccomp libseccomp-dev libseccomp)
-myelin_need(cmocka libcmocka-dev cmocka)
 myelin_need(h2o libh2o-evloop-dev libh2o-evloop)
+
+if(MYELIN_TESTS)
+    myelin_need(cmocka libcmocka-dev cmocka)
+endif()
+
+# Passwords that were hashed elsewhere (bcrypt) are checked by crypt(3). It has no pkg-config file everywhere.
+find_path(CRYPT_INCLUDE crypt.h)
+find_library(CRYPT_LIBRARY crypt)
+if(NOT CRYPT_INCLUDE OR NOT CRYPT_LIBRARY)
+    message(FATAL_ERROR "libcrypt is missing: apt-get install libcrypt-dev")
+endif()
 
 find_path(UNISTRING_INCLUDE uninorm.h)
 find_library(UNISTRING_LIBRARY unistring)

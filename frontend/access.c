@@ -34,12 +34,13 @@ static char *labels_of(const struct route *route, int class)
     char *labels = NULL;
     int len;
     const char *handler = route ? route->handler : "none", *method = route ? methods[route->method] : "";
+    const char *path = route ? route->path : ""; /* a handler may serve several rows */
     if (class < 0)
-        len = asprintf(&labels, "route=\"%s\",method=\"%s\"", handler, method);
+        len = asprintf(&labels, "route=\"%s\",method=\"%s\",path=\"%s\"", handler, method, path);
     else if (class == GONE)
-        len = asprintf(&labels, "route=\"%s\",method=\"%s\",status=\"gone\"", handler, method);
+        len = asprintf(&labels, "route=\"%s\",method=\"%s\",path=\"%s\",status=\"gone\"", handler, method, path);
     else
-        len = asprintf(&labels, "route=\"%s\",method=\"%s\",status=\"%dxx\"", handler, method, class);
+        len = asprintf(&labels, "route=\"%s\",method=\"%s\",path=\"%s\",status=\"%dxx\"", handler, method, path, class);
     ensure(len > 0);
     return labels;
 }

@@ -114,6 +114,9 @@ static void pack(struct arena *arena, const struct exchange *exchange, const str
         .authorization = inquiry->authorization,
         .content_type = inquiry->content_type,
         .remote_address = slice_from_cstr(exchange->address.text),
+#ifdef MYELIN_NEXT_ROUTES
+        .next = true,
+#endif
         .user_agent = inquiry->user_agent,
         .body = slice_is_absent(inquiry->body) ? SLICE("") : inquiry->body,
     };
@@ -238,7 +241,7 @@ void exchange_take_reply(struct link *link, struct arena *arena, const struct wi
     struct exchange *exchange = pending_get(link->loop->pending, message->header.correlation);
     if (!exchange || exchange->link != link)
         return; /* answered, timed out or gone meanwhile */
-    enum fault fault = message->header.fault;
+    enum fault fault = fault_from_number(message->header.fault);
     if (fault == FAULT_UNAVAILABLE) {
         place_again(exchange, link->instance, fault);
         return;

@@ -3,6 +3,8 @@
  * shutdown(2), which makes h2o see the end of the stream in its own time, so that it is safe in any callback. */
 #include "frontend/guards.h"
 
+#include "frontend/framing.h"
+
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
@@ -252,42 +254,11 @@ void guards_shut_idle(struct loop *loop)
 /* ---- framing */
 
 /* h2o has taken the framing headers out of req->headers, but the head stands unchanged at the start of the socket's input until
- * the request is answered (names in lower case). */
+ * the request is answered. */
 const char *guards_framing_error(h2o_req_t *req)
 {
     if (req->version >= 0x200)
         return NULL;
     h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
-    struct slice rest = slice_of(socket->input->bytes, socket->input->size), line, name, value, length = SLICE_ABSENT;
-    bool has_length = false, has_encoding = false, has_host = false;
-    if (!slice_cut(rest, '\n', &line, &rest))
-        return NULL;
-    while (slice_cut(rest, '\n', &line, &rest)) {
-        if (line.len && line.at[line.len - 1] == '\r')
-            line.len--;
-        if (line.len == 0)
-            break;
-        if (line.at[0] == ' ' || line.at[0] == '\t')
-            return "a folded header line";
-        if (!slice_cut(line, ':', &name, &value))
-            continue;
-        if (slice_eq(name, SLICE("content-length"))) {
-            value = slice_trim(value);
-            if (has_length && !slice_eq(value, length))
-                return "two Content-Length headers";
-            has_length = true;
-            length = value;
-        } else if (slice_eq(name, SLICE("transfer-encoding"))) {
-            if (has_encoding)
-                return "two Transfer-Encoding headers";
-            has_encoding = true;
-        } else if (slice_eq(name, SLICE("host"))) {
-            if (has_host)
-                return "two Host headers";
-            has_host = true;
-        }
-    }
-    if (has_length && has_encoding)
-        return "both Content-Length and Transfer-Encoding";
-    return has_host || req->version < 0x101 ? NULL : "no Host header";
+    return framing_error(slice_of(socket->input->bytes, socket->input->size), req->version >= 0x101);
 }

@@ -6,9 +6,9 @@
 #include "frontend/tls.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/endpoints.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,61 +24,6 @@ struct listener {
     h2o_socket_t *socket;
     h2o_accept_ctx_t accept;
 };
-
-/* ---- the setting */
-
-static bool endpoint_parse(struct slice text, struct endpoint *out)
-{
-    size_t colon = text.len;
-    while (colon > 0 && text.at[colon - 1] != ':')
-        colon--;
-    struct slice host = slice_sub(text, 0, colon ? colon - 1 : 0), port = slice_sub(text, colon, SIZE_MAX);
-    int64_t number;
-    if (colon == 0 || !slice_to_i64(port, &number) || number < 0 || number > 65535)
-        return false;
-    if (host.len >= 2 && host.at[0] == '[' && host.at[host.len - 1] == ']')
-        host = slice_sub(host, 1, host.len - 2);
-    else if (memchr(host.at, ':', host.len))
-        return false; /* IPv6 wants brackets */
-    if (slice_eq(host, SLICE("*")))
-        host = SLICE("");
-    if (host.len >= sizeof out->host)
-        return false;
-    snprintf(out->host, sizeof out->host, "%.*s", PRI(host));
-    snprintf(out->port, sizeof out->port, "%d", (int)number);
-    return true;
-}
-
-int endpoints_parse(const char *list, enum listener_role role, struct endpoint *endpoints, int count)
-{
-    int first = count;
-    struct slice rest = slice_from_cstr(list), word;
-    while (rest.len) {
-        if (!slice_cut(rest, ',', &word, &rest)) {
-            word = rest;
-            rest = SLICE("");
-        }
-        word = slice_trim(word);
-        if (word.len == 0)
-            continue;
-        bool tls = slice_eq(word, SLICE("tls"));
-        if (tls || slice_eq(word, SLICE("plain"))) {
-            if (count == first)
-                goto malformed;
-            endpoints[count - 1].tls = tls;
-            continue;
-        }
-        if (count == ENDPOINTS_MAX || !endpoint_parse(word, &endpoints[count]))
-            goto malformed;
-        endpoints[count].role = role;
-        endpoints[count++].tls = false;
-    }
-    return count;
-malformed:
-    log_event(LOG_ERROR, "a listener is address:port, optionally followed by ,tls or ,plain", LOG_CSTR("setting", list),
-              LOG_STR("word", word));
-    return -1;
-}
 
 /* ---- sockets */
 
@@ -115,7 +60,7 @@ static int bind_socket(const struct sockaddr *address, socklen_t len)
     return -1;
 }
 
-static void listener_add(struct loop *loop, int descriptor, const struct endpoint *endpoint, SSL_CTX *tls)
+static void listener_add(struct loop *loop, int descriptor, const struct endpoint *endpoint, enum listener_role role, SSL_CTX *tls)
 {
     struct listener *listener = calloc(1, sizeof *listener);
     ensure(listener);
@@ -123,7 +68,7 @@ static void listener_add(struct loop *loop, int descriptor, const struct endpoin
     listener->descriptor = descriptor;
     listener->tls = endpoint->tls;
     listener->accept.ctx = &loop->context;
-    listener->accept.hosts = loop->front->hosts[endpoint->role];
+    listener->accept.hosts = loop->front->hosts[role];
     if (endpoint->tls) {
         SSL_CTX_up_ref(tls);
         listener->accept.ssl_ctx = tls;
@@ -133,47 +78,43 @@ static void listener_add(struct loop *loop, int descriptor, const struct endpoin
 }
 
 /* Port 0 gets a number with the first loop's socket, which the others then share. */
-static bool endpoint_open(struct front *front, int loops, const struct endpoint *endpoint, SSL_CTX *tls)
+static bool endpoint_open(struct front *front, int loops, const struct endpoint *endpoint, enum listener_role role, SSL_CTX *tls)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found = NULL;
-    const char *host = endpoint->host[0] ? endpoint->host : "::";
-    int failed = getaddrinfo(host, endpoint->port, &hints, &found);
     struct sockaddr_storage address;
     socklen_t len = 0;
-    if (!failed) {
-        len = found->ai_addrlen;
-        memcpy(&address, found->ai_addr, len);
-        freeaddrinfo(found);
-    }
+    const char *failed = endpoint_address(endpoint, &address, &len);
     for (int i = 0; i < loops; i++) {
         int descriptor = failed ? -1 : bind_socket((struct sockaddr *)&address, len);
         if (descriptor < 0) {
-            log_event(LOG_ERROR, "cannot listen", LOG_CSTR("address", host), LOG_CSTR("port", endpoint->port),
-                      LOG_CSTR("error", failed ? gai_strerror(failed) : strerror(errno)));
+            log_event(LOG_ERROR, "cannot listen", LOG_CSTR("address", endpoint->host), LOG_CSTR("port", endpoint->port),
+                      LOG_CSTR("error", failed ? failed : strerror(errno)));
             return false;
         }
-        listener_add(&front->loops[i], descriptor, endpoint, tls);
+        listener_add(&front->loops[i], descriptor, endpoint, role, tls);
         getsockname(descriptor, (struct sockaddr *)&address, &len);
     }
-    log_event(LOG_INFO, "listening", LOG_CSTR("address", host), LOG_I64("port", h2o_socket_getport((struct sockaddr *)&address)),
+    log_event(LOG_INFO, "listening", LOG_CSTR("address", endpoint->host),
+              LOG_I64("port", h2o_socket_getport((struct sockaddr *)&address)),
               LOG_CSTR("transport", endpoint->tls ? "tls" : "plain"),
-              LOG_CSTR("role", endpoint->role == LISTENER_CLIENT ? "client" : "federation"));
+              LOG_CSTR("role", role == LISTENER_CLIENT ? "client" : "federation"));
     return true;
 }
 
 bool listeners_open(struct front *front, const struct settings *settings)
 {
     struct endpoint endpoints[ENDPOINTS_MAX];
-    int count = endpoints_parse(settings->client_listen, LISTENER_CLIENT, endpoints, 0);
-    if (count >= 0)
-        count = endpoints_parse(settings->federation_listen, LISTENER_FEDERATION, endpoints, count);
+    struct slice wrong;
+    int clients = endpoints_parse(settings->client_listen, endpoints, 0, &wrong);
+    int count = clients < 0 ? -1 : endpoints_parse(settings->federation_listen, endpoints, clients, &wrong);
     bool wants_tls = false;
+    if (count < 0) /* the supervisor has looked; whoever runs a frontend by hand is told here */
+        log_event(LOG_ERROR, "a listener is address:port, optionally followed by ,tls or ,plain", LOG_STR("word", wrong));
     for (int i = 0; i < count; i++)
         wants_tls |= endpoints[i].tls;
     SSL_CTX *tls = wants_tls ? tls_create(settings) : NULL;
     bool opened = count >= 0 && (tls || !wants_tls);
     for (int i = 0; opened && i < count; i++)
-        opened = endpoint_open(front, front->loop_count, &endpoints[i], tls);
+        opened = endpoint_open(front, front->loop_count, &endpoints[i], i < clients ? LISTENER_CLIENT : LISTENER_FEDERATION, tls);
     SSL_CTX_free(tls);
     return opened;
 }

@@ -5,11 +5,11 @@
 #include <stdbool.h>
 
 enum fault {
-#define FAULT(name, status, errcode, text, retryable) FAULT_##name,
+#define FAULT(name, id, status, errcode, text, retryable) FAULT_##name = id,
 #include "proto/faults.def"
 #undef FAULT
-    FAULT_COUNT
 };
+enum { FAULT_ID_END = 256 /* ids are below */ };
 
 struct fault_facts {
     const char *name; /* "BAD_JSON" */
@@ -20,5 +20,6 @@ struct fault_facts {
 };
 
 const struct fault_facts *fault_facts(enum fault fault); /* unknown numbers (a newer peer) read as INTERNAL */
+enum fault fault_from_number(unsigned number);           /* the same, for what came from another process */
 
 #endif

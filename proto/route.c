@@ -1,6 +1,7 @@
 /* The route table and its matcher: a tree of path segments, made once from routes.def. In each node a literal segment is tried
  * before a parameter, and a parameter before "{name*}", which takes the rest; when a branch fails further down, the next is tried.
- * A segment must not be empty to fill a parameter: "/state/{eventType}/" and "/state/{eventType}/{stateKey}" stay apart. */
+ * Literals are compared decoded, so that no way of writing a path goes past its row. A segment must not be empty to fill a
+ * parameter: "/state/{eventType}/" and "/state/{eventType}/{stateKey}" stay apart. */
 #include "proto/route.h"
 
 #include <pthread.h>
@@ -155,6 +156,35 @@ int route_param_index(const struct route *route, const char *name)
 
 /* ---- matching */
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte at *at, percent-decoded; *at moves behind it. */
+static char take_byte(struct slice text, size_t *at)
+{
+    int high = *at + 2 < text.len && text.at[*at] == '%' ? hex_digit(text.at[*at + 1]) : -1;
+    int low = high >= 0 ? hex_digit(text.at[*at + 2]) : -1;
+    char byte = low >= 0 ? (char)(high << 4 | low) : text.at[*at];
+    *at += low >= 0 ? 3 : 1;
+    return byte;
+}
+
+/* "%6D.room.member" is m.room.member: however a path is written, it takes the same way. */
+static bool segment_is(struct slice segment, struct slice literal)
+{
+    if (!segment.len || !memchr(segment.at, '%', segment.len))
+        return slice_eq(segment, literal);
+    size_t at = 0, matched = 0;
+    while (at < segment.len && matched < literal.len && take_byte(segment, &at) == literal.at[matched])
+        matched++;
+    return at == segment.len && matched == literal.len;
+}
+
 struct walk {
     int method; /* −1: a method that no route has */
     bool path_known;
@@ -181,7 +211,7 @@ static const struct route *walk_from(const struct node *node, struct slice rest,
     bool last;
     struct slice segment = next_segment(&rest, &last);
     for (const struct node *child = node->children; child && !route; child = child->next) {
-        if (slice_eq(child->literal, segment))
+        if (segment_is(segment, child->literal))
             route = walk_from(child, rest, last, params, depth + 1, walk);
     }
     if (!route && node->parameter && segment.len && params < ROUTE_PARAMS_MAX) {
@@ -195,26 +225,16 @@ static const struct route *walk_from(const struct node *node, struct slice rest,
     return route;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 struct slice percent_decode(struct arena *arena, struct slice text, bool plus_is_blank)
 {
     if (!text.len || (!memchr(text.at, '%', text.len) && !(plus_is_blank && memchr(text.at, '+', text.len))))
         return text;
     char *out = arena_alloc_raw(arena, text.len);
     size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        int high = i + 2 < text.len && text.at[i] == '%' ? hex_digit(text.at[i + 1]) : -1;
-        int low = high >= 0 ? hex_digit(text.at[i + 2]) : -1;
-        char plain = text.at[i] == '+' && plus_is_blank ? ' ' : text.at[i];
-        out[len++] = low >= 0 ? (char)(high << 4 | low) : plain;
-        i += low >= 0 ? 2 : 0;
+    for (size_t i = 0; i < text.len;) {
+        bool is_blank = text.at[i] == '+' && plus_is_blank;
+        char byte = take_byte(text, &i);
+        out[len++] = is_blank ? ' ' : byte;
     }
     return slice_of(out, len);
 }

@@ -37,6 +37,7 @@ CREATE TABLE account (                      -- a user of ours
     is_suspended    boolean NOT NULL DEFAULT false,
     appservice_id   text
 );
+CREATE INDEX account_guest ON account (user_id) WHERE is_guest;
 CREATE TABLE profile (                      -- one row per field, displayname and avatar_url among them
     user_id         text COLLATE "C" NOT NULL REFERENCES account ON DELETE CASCADE,
     field           text COLLATE "C" NOT NULL,
@@ -241,6 +242,17 @@ CREATE TABLE state_snapshot (               -- layered deltas: lib/store/README.
     delta           bytea NOT NULL          -- sorted varint pairs state_key_nid → event_nid (0: removed)
 );
 CREATE INDEX state_snapshot_room ON state_snapshot (room_nid);
+CREATE TABLE state_reset (                  -- resolutions that lost members or power: what they were made from, for repair
+    room_nid        bigint NOT NULL,
+    event_nid       bigint NOT NULL,        -- the event that was being received
+    found_ts        bigint NOT NULL,
+    inputs          bytea[] NOT NULL,       -- of each side: what the others did not have, as a delta
+    settled         bytea NOT NULL,         -- what came of it
+    least_joined    bigint NOT NULL,        -- joined members among the disputed entries of the input with the fewest
+    left_joined     bigint NOT NULL,
+    power_lost      boolean NOT NULL,
+    PRIMARY KEY (room_nid, event_nid)
+);
 CREATE TABLE current_state (                -- room.snapshot_nid as rows
     room_nid        bigint NOT NULL,
     type            text COLLATE "C" NOT NULL,
@@ -273,10 +285,11 @@ CREATE TABLE event_txn (                    -- client transaction ids: idempoten
     user_id         text COLLATE "C" NOT NULL,
     device_id       text COLLATE "C" NOT NULL,
     room_nid        bigint NOT NULL,
+    scope           text COLLATE "C" NOT NULL,              -- what else tells one request path from another: "send m.room.message"
     txn_id          text COLLATE "C" NOT NULL,
     event_nid       bigint NOT NULL,
     created_ts      bigint NOT NULL,
-    PRIMARY KEY (user_id, device_id, room_nid, txn_id)
+    PRIMARY KEY (user_id, device_id, room_nid, scope, txn_id)
 );
 CREATE INDEX event_txn_event ON event_txn (event_nid);
 CREATE INDEX event_txn_created ON event_txn (created_ts);

@@ -72,8 +72,7 @@ static void take_ready(struct child *child, const struct json *packet)
 static void take_packet(struct child *child, const struct json *packet)
 {
     struct slice type = json_get_string(packet, "type");
-    child->heard = true;
-    child->heard_ms = clock_monotonic_ms();
+    fleet_child_heard(child->fleet, child);
     if (slice_eq(type, SLICE("load"))) {
         json_get_i64(packet, "queued", &child->queued);
         json_get_i64(packet, "running", &child->running);

@@ -78,7 +78,7 @@ void database_open_logins(PGconn *connection)
     }
 }
 
-struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name)
+struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name, bool *first)
 {
     const char *sql = NULL;
     size_t count;
@@ -90,6 +90,7 @@ struct slice database_claim(struct arena *arena, PGconn *connection, const char 
     if (PQresultStatus(result) != PGRES_TUPLES_OK)
         die("PostgreSQL: %s", PQresultErrorMessage(result));
     struct slice name = PQntuples(result) ? arena_copy(arena, slice_from_cstr(PQgetvalue(result, 0, 0))) : SLICE("");
+    *first = PQntuples(result) && PQgetvalue(result, 0, 1)[0] == 't';
     PQclear(result);
     return name;
 }

@@ -10,7 +10,7 @@ PGconn *database_connect(const char *url, int wait_ms, const char **error); /* t
 void database_create(const char *maintenance_url, const char *name);        /* dies */
 /* The workers' roles may log in (settings: database_logins); dies. */
 void database_open_logins(PGconn *connection);
-/* Fixes the name at the first start (when it is not empty); the name that the installation has. */
-struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name);
+/* Fixes the name at the first start (when it is not empty); the name that the installation has. *first: it was fixed now, by us. */
+struct slice database_claim(struct arena *arena, PGconn *connection, const char *server_name, bool *first);
 
 #endif

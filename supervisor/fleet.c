@@ -14,7 +14,8 @@
 #include <sys/wait.h>
 
 enum {
-    SILENCE_MS = 10000,    /* of a child that was heard before */
+    QUIET_MS = 2500,       /* of a child that was heard before: two beats are missing, and others get its calls */
+    SILENCE_MS = 10000,    /* … and it is killed */
     FIRST_WORD_MS = 30000, /* until it is heard at all */
     SETTLED_MS = 10000,    /* ready for so long: its death says nothing about its start */
     BACKOFF_FIRST_MS = 2000,
@@ -123,7 +124,7 @@ static struct child *child_of_post(const struct fleet *fleet, const struct post 
 bool fleet_kind_is_up(const struct fleet *fleet, enum service kind)
 {
     for (const struct child *child = fleet->children; child; child = child->next)
-        if (child->post->kind == kind && child->state == CHILD_READY)
+        if (child->post->kind == kind && child->state == CHILD_READY && !child->silent)
             return true;
     return false;
 }
@@ -150,6 +151,46 @@ void fleet_child_ready(struct fleet *fleet, struct child *child)
         child_drain(before, clock_monotonic_ms() + HAND_OVER_MS);
     fleet_push(fleet);
     fleet->changed(fleet->context, 0);
+}
+
+static bool is_taking_calls(const struct child *child)
+{
+    return child->state == CHILD_READY || child->state == CHILD_DRAINING;
+}
+
+/* A silent child is hung or starved; its calls wait, and would wait until it is killed. So it is passed over when there is somebody
+ * else of its kind. Otherwise it stays: when it was only starved, late answers are better than none. */
+bool fleet_is_listed(const struct fleet *fleet, const struct child *child)
+{
+    if (!is_taking_calls(child))
+        return false;
+    if (!child->silent)
+        return true;
+    for (const struct child *other = fleet->children; other; other = other->next)
+        if (other->peer.kind == child->peer.kind && other->state == CHILD_READY && !other->silent)
+            return false;
+    for (size_t i = 0; i < fleet->remote_count; i++)
+        if (fleet->remote[i].peer.kind == child->peer.kind && !fleet->remote[i].peer.draining)
+            return false;
+    return true;
+}
+
+static void set_silent(struct fleet *fleet, struct child *child, bool silent)
+{
+    child->silent = silent;
+    log_event(LOG_WARN, silent ? "worker is silent, others get its calls" : "worker is heard again",
+              LOG_CSTR("worker", service_facts(child->post->kind)->name), LOG_I64("number", child->post->number),
+              LOG_I64("pid", child->pid));
+    fleet_push(fleet);
+    fleet->changed(fleet->context, 0);
+}
+
+void fleet_child_heard(struct fleet *fleet, struct child *child)
+{
+    child->heard = true;
+    child->heard_ms = clock_monotonic_ms();
+    if (child->silent)
+        set_silent(fleet, child, false);
 }
 
 void fleet_replace(struct fleet *fleet, struct child *child)
@@ -214,12 +255,16 @@ bool fleet_tick(struct fleet *fleet, int64_t now_ms)
     for (struct child *child = fleet->children; child; child = child->next) {
         if (stalled)
             child->heard_ms = now_ms;
-        bool silent = now_ms - child->heard_ms > (child->heard ? SILENCE_MS : FIRST_WORD_MS);
+        int64_t quiet_ms = now_ms - child->heard_ms;
+        bool silent = quiet_ms > (child->heard ? SILENCE_MS : FIRST_WORD_MS);
+        if (quiet_ms > QUIET_MS && !child->silent && is_taking_calls(child))
+            set_silent(fleet, child, true);
         if (silent || (child->kill_ms && now_ms >= child->kill_ms)) {
             child->hung = child->hung || silent;
             kill(child->pid, SIGKILL);
         }
-        soon = soon || child->kill_ms;
+        bool overdue = quiet_ms > QUIET_MS / 2 && !child->silent && is_taking_calls(child); /* in time, not with the next beat */
+        soon = soon || child->kill_ms || overdue;
     }
     for (size_t i = 0; i < fleet->post_count && !fleet->stopping; i++) {
         struct post *post = &fleet->posts[i];

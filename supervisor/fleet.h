@@ -28,6 +28,7 @@ struct child {
     struct peer peer; /* instance 0 until ready */
     bool heard;       /* from it, ever */
     bool hung;        /* we killed it for its silence */
+    bool silent;      /* for long enough to be passed over by routers, not yet for long enough to be killed */
     int64_t started_ms, ready_ms, heard_ms;
     int64_t kill_ms; /* when patience ends; 0: no limit */
     int64_t queued, running;
@@ -79,7 +80,8 @@ bool fleet_tick(struct fleet *fleet, int64_t now_ms);         /* starts, kills; 
 void fleet_set_remote(struct fleet *fleet, struct remote *remote, size_t count); /* takes them; pushes when they changed */
 void fleet_push(struct fleet *fleet);                                            /* the live list to every child */
 void fleet_tell(struct fleet *fleet, struct slice json);
-void fleet_settings_changed(struct fleet *fleet); /* after *settings was replaced */
+void fleet_settings_changed(struct fleet *fleet);                           /* after *settings was replaced */
+bool fleet_is_listed(const struct fleet *fleet, const struct child *child); /* routers may know of it */
 bool fleet_kind_is_up(const struct fleet *fleet, enum service kind);
 bool fleet_is_ready(const struct fleet *fleet); /* every post has a child that takes calls */
 /* Hands over: a successor is started, and when it is ready the child drains. */
@@ -97,6 +99,7 @@ void child_kill_at(struct child *child, int64_t kill_ms);
 void child_free(struct child *child);
 /* fleet.c, called by child.c */
 void fleet_child_ready(struct fleet *fleet, struct child *child);
+void fleet_child_heard(struct fleet *fleet, struct child *child);
 struct slice fleet_peers_packet(struct fleet *fleet, struct arena *arena);
 
 #endif

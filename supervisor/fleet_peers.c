@@ -27,7 +27,7 @@ struct slice fleet_peers_packet(struct fleet *fleet, struct arena *arena)
     json_put_i64(&w, "generation", ++fleet->generation);
     json_put_array(&w, "peers");
     for (const struct child *child = fleet->children; child; child = child->next)
-        if (child->state == CHILD_READY || child->state == CHILD_DRAINING)
+        if (fleet_is_listed(fleet, child))
             put_peer(&w, &child->peer);
     for (size_t i = 0; i < fleet->remote_count; i++)
         put_peer(&w, &fleet->remote[i].peer);

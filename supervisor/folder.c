@@ -189,13 +189,21 @@ void folder_write_config(struct arena *arena, const struct folder *folder, const
         die("cannot write %s: %s", path, strerror(errno));
 }
 
+static const char *signing_key_path(struct arena *arena, const struct folder *folder)
+{
+    return arena_printf(arena, "%s/signing.key", folder->real).at;
+}
+
+bool folder_has_signing_key(struct arena *arena, const struct folder *folder)
+{
+    return access(signing_key_path(arena, folder), F_OK) == 0;
+}
+
 void folder_write_signing_key(struct arena *arena, const struct folder *folder)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    const char *path = arena_printf(arena, "%s/signing.key", folder->real).at;
+    const char *path = signing_key_path(arena, folder);
     unsigned char seed[32], version[4];
-    if (access(path, F_OK) == 0)
-        return;
     if (getrandom(seed, sizeof seed, 0) != sizeof seed || getrandom(version, sizeof version, 0) != sizeof version)
         die("no random numbers: %s", strerror(errno));
     for (size_t i = 0; i < sizeof version; i++)
@@ -207,4 +215,9 @@ void folder_write_signing_key(struct arena *arena, const struct folder *folder)
     explicit_bzero(seed, sizeof seed);
     explicit_bzero((char *)(uintptr_t)encoded.at, encoded.len);
     explicit_bzero((char *)(uintptr_t)text.at, text.len);
+}
+
+void folder_remove_signing_key(struct arena *arena, const struct folder *folder)
+{
+    unlink(signing_key_path(arena, folder));
 }

@@ -24,7 +24,9 @@ const char *folder_tool_socket(struct arena *arena, const char *given);
 
 /* First start: config.yaml, signing.key, tls.* where they are missing and no setting names another file. */
 void folder_write_config(struct arena *arena, const struct folder *folder, const struct settings *settings, const char *config);
+bool folder_has_signing_key(struct arena *arena, const struct folder *folder);
 void folder_write_signing_key(struct arena *arena, const struct folder *folder);
+void folder_remove_signing_key(struct arena *arena, const struct folder *folder);
 /* Whole file or none: written beside and renamed. */
 bool folder_write_file(struct arena *arena, const char *path, struct slice text, unsigned mode);
 

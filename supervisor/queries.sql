@@ -12,6 +12,7 @@
 -- param: running bigint[]
 -- param: host text
 -- param: gone bigint[]
+-- param: removing boolean
 -- column: instance bigint
 -- column: kind text
 -- column: endpoint text
@@ -28,7 +29,8 @@ WITH beat AS (
         heartbeat = excluded.heartbeat
 ), stale AS (
     SELECT w.instance FROM worker w
-    WHERE w.heartbeat < clock_timestamp() - interval '3 seconds' AND w.instance <> ALL ($1::bigint[]) OR w.instance = ANY ($10::bigint[])
+    WHERE $11::boolean AND w.heartbeat < clock_timestamp() - interval '3 seconds' AND w.instance <> ALL ($1::bigint[])
+        OR w.instance = ANY ($10::bigint[])
     FOR UPDATE SKIP LOCKED
 ), removed AS (
     DELETE FROM worker w USING stale s WHERE w.instance = s.instance
@@ -48,10 +50,11 @@ SELECT count(pg_notify('myelin_workers', $1::text));
 -- why: the first start of an installation fixes its name; every later one is told which it is
 -- param: name text
 -- column: server_name text
+-- column: first boolean
 WITH fixed AS (
     UPDATE cluster SET server_name = $1::text WHERE server_name = '' AND $1::text <> '' RETURNING server_name
 )
-SELECT f.server_name FROM fixed f UNION ALL SELECT c.server_name FROM cluster c WHERE c.server_name <> '';
+SELECT f.server_name, true AS first FROM fixed f UNION ALL SELECT c.server_name, false FROM cluster c WHERE c.server_name <> '';
 
 -- pg_snapshot_xmin is the oldest transaction at work that has a number, in any database of the cluster. Who has none, however long he
 -- reads, does not hold it: backend_xmin does not matter here. Ours are ended above the limit: the roles of workers, and where these

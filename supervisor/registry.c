@@ -11,7 +11,14 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 1000, RETRY_MS = 200, ANSWER_MS = 5000, HEALTHY_MS = 3000 };
+enum { BEAT_MS = 1000, RETRY_MS = 200, ANSWER_MS = 5000, HEALTHY_MS = 3000, GRACE_MS = 3000 };
+
+/* When PostgreSQL was away, nobody could beat, and every row looks dead to whoever comes back first. For the first three seconds
+ * nothing is removed, and the other machines that we knew stay known. */
+static bool in_grace(const struct registry *registry)
+{
+    return clock_monotonic_ms() - registry->connected_ms < GRACE_MS;
+}
 
 /* Our statements are prepared and plan-checked with everybody's; here they are sent by hand because the pool's calls wait. */
 static const char *statement(const char *name)
@@ -105,13 +112,13 @@ static void send_beat(struct registry *registry)
 {
     struct arena *arena = arena_create(16 * 1024 * 1024);
     struct strbuf arrays[ARRAYS], gone = strbuf_in(arena);
-    const char *values[ARRAYS + 2];
+    const char *values[ARRAYS + 3];
     for (int i = 0; i < ARRAYS; i++) {
         arrays[i] = strbuf_in(arena);
         strbuf_add_char(&arrays[i], '{');
     }
     for (const struct child *child = registry->fleet->children; child; child = child->next)
-        if (child->state == CHILD_READY || child->state == CHILD_DRAINING)
+        if (fleet_is_listed(registry->fleet, child))
             add_row(arrays, child);
     strbuf_add_char(&gone, '{');
     for (size_t i = 0; i < registry->gone_count; i++) {
@@ -123,7 +130,8 @@ static void send_beat(struct registry *registry)
         values[i] = array_end(&arrays[i]);
     values[ARRAYS] = registry->host;
     values[ARRAYS + 1] = array_end(&gone);
-    if (send_statement(registry, ASK_BEAT, ARRAYS + 2, values)) {
+    values[ARRAYS + 2] = in_grace(registry) ? "f" : "t";
+    if (send_statement(registry, ASK_BEAT, ARRAYS + 3, values)) {
         registry->gone_count = 0;
         registry->announce = registry->changed;
         registry->changed = false;
@@ -149,11 +157,20 @@ static bool is_ours(const struct registry *registry, uint64_t instance)
     return false;
 }
 
+static bool is_known(const struct remote *remote, size_t count, uint64_t instance)
+{
+    for (size_t i = 0; i < count; i++)
+        if (remote[i].peer.instance == instance)
+            return true;
+    return false;
+}
+
 /* Everybody else's workers. An ipc:// endpoint is of use on its own machine only: several supervisors may share one. */
 static void take_others(struct registry *registry, const PGresult *result)
 {
     int rows = PQntuples(result);
-    struct remote *remote = calloc((size_t)rows + 1, sizeof *remote);
+    const struct fleet *fleet = registry->fleet;
+    struct remote *remote = calloc((size_t)rows + fleet->remote_count + 1, sizeof *remote);
     size_t count = 0;
     ensure(remote);
     for (int row = 0; row < rows; row++) {
@@ -168,6 +185,10 @@ static void take_others(struct registry *registry, const PGresult *result)
         if (near && !is_ours(registry, made->peer.instance) && service_from_name(PQgetvalue(result, row, 1), &made->peer.kind))
             count++;
     }
+    size_t found = count;
+    for (size_t i = 0; i < fleet->remote_count && in_grace(registry); i++)
+        if (!is_known(remote, found, fleet->remote[i].peer.instance))
+            remote[count++] = fleet->remote[i];
     fleet_set_remote(registry->fleet, remote, count);
 }
 
@@ -280,7 +301,7 @@ static void connecting(struct registry *registry)
     watch_socket(registry, EPOLLIN);
     PQsetnonblocking(registry->connection, 1);
     registry->state = REGISTRY_PREPARING;
-    registry->sent_ms = clock_monotonic_ms();
+    registry->sent_ms = registry->connected_ms = clock_monotonic_ms();
     /* A heartbeat that is lost in a crash of PostgreSQL comes again a second later: no need to wait for the disk. */
     if (!PQsendQuery(registry->connection, "SET synchronous_commit = off; SET lock_timeout = '2s'; LISTEN myelin_workers"))
         away(registry, PQerrorMessage(registry->connection));

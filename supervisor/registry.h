@@ -18,7 +18,7 @@ struct registry {
     const char *url;
     PGconn *connection;
     enum registry_state state;
-    int64_t retry_ms, sent_ms, beat_ms, answered_ms;
+    int64_t retry_ms, sent_ms, beat_ms, answered_ms, connected_ms;
     enum registry_question asked; /* the statement under way, when busy */
     bool changed;                 /* since the last heartbeat was sent */
     bool announce;                /* after that heartbeat */

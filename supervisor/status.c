@@ -37,8 +37,8 @@ static void put_child(struct json_writer *w, const struct child *child, int64_t 
     char hex[17];
     snprintf(hex, sizeof hex, "%016llx", (unsigned long long)child->peer.instance);
     json_begin_object(w);
-    put_process(w, service_facts(child->post->kind)->name, child->post->number, child->pid, child_state_name(child->state),
-                now_ms - child->started_ms, child->post->restarts);
+    put_process(w, service_facts(child->post->kind)->name, child->post->number, child->pid,
+                child->silent ? "silent" : child_state_name(child->state), now_ms - child->started_ms, child->post->restarts);
     json_put_cstr(w, "instance", child->peer.instance ? hex : "");
     json_put_cstr(w, "endpoint", child->peer.endpoint);
     json_put_i64(w, "queued", child->queued);

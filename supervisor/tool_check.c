@@ -3,10 +3,10 @@
 #include "supervisor/tool_check.h"
 
 #include "lib/base/base64.h"
-#include "lib/base/log.h"
 #include "lib/kit/database_check.h"
 #include "lib/matrix/ids.h"
 #include "supervisor/folder.h"
+#include "supervisor/listeners.h"
 #include "supervisor/place.h"
 #include "supervisor/say.h"
 #include "supervisor/tool.h"
@@ -114,25 +114,27 @@ static void check_folder(const struct settings *settings)
         check_good("data folder: %s, for its owner alone", settings->data_folder);
 }
 
-static void check_values(const struct settings *settings)
+static void check_values(struct arena *arena, const struct settings *settings)
 {
-    enum log_level level;
+    const char *malformed = listeners_malformed(arena, settings), *bus = bus_listen_wrong(arena, settings);
     if (!settings->server_name[0])
         check_bad("server_name is not set");
     else if (!server_name_is_valid(slice_from_cstr(settings->server_name)))
         check_bad("server_name \"%s\" is not a valid server name", settings->server_name);
     else
         check_good("server_name: users are called @name:%s", settings->server_name);
-    if (!log_level_from_name(slice_from_cstr(settings->log_level), &level))
-        check_bad("log_level must be error, warn, info or debug");
-    if (strcmp(settings->password_cost, "normal") != 0 && strcmp(settings->password_cost, "cheap") != 0)
-        check_bad("password_cost must be normal or cheap");
+    if (malformed)
+        check_bad("%s", malformed);
+    if (bus)
+        check_bad("%s", bus);
     if (settings->bus_listen[0] && strlen(settings->cluster_secret) < 16)
         check_bad("bus_listen needs a cluster_secret of at least 16 characters");
     if (!settings->federation_verify)
         check_bad("federation_verify is off: anybody can pose as another server");
     if (settings->open_registration)
         check_note("open_registration is on: anyone may make users");
+    if (settings->appservice_files[0])
+        check_note("appservice_files has no effect yet: application services are not served by this version");
     if (!settings->rate_limits)
         check_note("rate_limits are off");
     if (strcmp(settings->password_cost, "cheap") == 0)
@@ -146,7 +148,7 @@ int tool_check(struct arena *arena, const struct options *options)
     const char *data = realpath(options->data, real) ? real : options->data;
     options_settings(arena, options, data, &settings); /* dies with file and line */
     check_good("configuration: every key and value is known");
-    check_values(&settings);
+    check_values(arena, &settings);
     check_folder(&settings);
     check_signing_key(arena, &settings);
     check_certificate(arena, &settings);

@@ -8,6 +8,7 @@
 #include "lib/matrix/ids.h"
 #include "supervisor/certificate.h"
 #include "supervisor/database.h"
+#include "supervisor/listeners.h"
 #include "supervisor/place.h"
 #include "supervisor/say.h"
 
@@ -65,8 +66,6 @@ static void write_first_files(struct supervisor *supervisor)
         folder_write_config(supervisor->arena, &supervisor->folder, settings, options->config);
     if (!settings->server_name[0])
         return;
-    if (!settings->signing_key_file[0])
-        folder_write_signing_key(supervisor->arena, &supervisor->folder);
     if (!settings->tls_certificate[0])
         make_certificate(supervisor);
 }
@@ -88,10 +87,26 @@ static void check_settings(const struct supervisor *supervisor)
     check_readable(supervisor, "tls_certificate", settings->tls_certificate);
     check_readable(supervisor, "tls_key", settings->tls_key);
     check_readable(supervisor, "federation_ca_file", settings->federation_ca_file);
+    const char *wrong = listeners_malformed(supervisor->arena, settings);
+    if (!wrong)
+        wrong = bus_listen_wrong(supervisor->arena, settings);
+    if (wrong)
+        die("%s", wrong);
     if (settings->bus_listen[0] && !settings->cluster_secret[0])
         die("bus_listen needs cluster_secret");
+    if (settings->appservice_files[0])
+        warn_person("appservice_files has no effect yet: application services are not served by this version");
     if (!settings->federation_verify)
         warn_person("federation_verify is off: anybody can pose as another server. For laboratories only!");
+}
+
+static void check_ports(const struct supervisor *supervisor)
+{
+    if (!supervisor->settings.replicas_of[SERVICE_frontend])
+        return;
+    const char *taken = listeners_taken(supervisor->arena, &supervisor->settings);
+    if (taken)
+        die("%s", taken);
 }
 
 /* ---- the database */
@@ -122,6 +137,42 @@ static PGconn *open_given(struct supervisor *supervisor)
     return connection;
 }
 
+/* The key is made when the installation is. A machine that joins one must be given its key: two machines with a key each would sign
+ * as two servers. The private database belongs to the folder, so there the key may be made anew (the old one is a loss, not a
+ * quarrel). */
+static _Noreturn void refuse_second_key(const struct supervisor *supervisor)
+{
+    die("this database belongs to an installation that has a signing key already: copy it to %s/signing.key, or name it with "
+        "signing_key_file",
+        supervisor->folder.real);
+}
+
+/* True: made now. The name is claimed after it, so that what is interrupted between the two starts again with the key that it made.
+ */
+static bool make_signing_key(struct supervisor *supervisor, PGconn *connection)
+{
+    const struct settings *settings = &supervisor->settings;
+    bool first;
+    if (!settings->server_name[0] || settings->signing_key_file[0] || !settings->replicas_of[SERVICE_signing] ||
+        folder_has_signing_key(supervisor->arena, &supervisor->folder))
+        return false;
+    if (!supervisor->private_postgres && database_claim(supervisor->arena, connection, "", &first).len)
+        refuse_second_key(supervisor);
+    folder_write_signing_key(supervisor->arena, &supervisor->folder);
+    return true;
+}
+
+static struct slice claim_name(struct supervisor *supervisor, PGconn *connection)
+{
+    bool first, made = make_signing_key(supervisor, connection);
+    struct slice name = database_claim(supervisor->arena, connection, supervisor->settings.server_name, &first);
+    if (made && !first && !supervisor->private_postgres) { /* another machine was faster by a moment */
+        folder_remove_signing_key(supervisor->arena, &supervisor->folder);
+        refuse_second_key(supervisor);
+    }
+    return name;
+}
+
 static void open_database(struct supervisor *supervisor)
 {
     const char *schema = place_schema(supervisor->arena, supervisor->options->schema);
@@ -138,7 +189,7 @@ static void open_database(struct supervisor *supervisor)
         supervisor->settings.database_logins = true;
     if (supervisor->settings.database_logins)
         database_open_logins(connection);
-    struct slice name = database_claim(supervisor->arena, connection, supervisor->settings.server_name);
+    struct slice name = claim_name(supervisor, connection);
     PQfinish(connection);
     if (supervisor->settings.server_name[0] && !slice_eq(name, slice_from_cstr(supervisor->settings.server_name)))
         die("this database belongs to the server %.*s; its name cannot be changed to %s", PRI(name),
@@ -156,15 +207,18 @@ void supervisor_prepare(struct supervisor *supervisor, struct arena *arena, cons
     folder_claim(arena, &supervisor->folder, &supervisor->account);
     options_settings(arena, options, supervisor->folder.real, &supervisor->settings);
     enum log_level level;
-    if (!log_level_from_name(slice_from_cstr(supervisor->settings.log_level), &level))
-        die("log_level must be error, warn, info or debug");
-    log_set_level(level);
-    if (run && supervisor->settings.server_name[0] && !server_name_is_valid(slice_from_cstr(supervisor->settings.server_name)))
+    if (log_level_from_name(slice_from_cstr(supervisor->settings.log_level), &level))
+        log_set_level(level);
+    if (supervisor->settings.server_name[0] && !server_name_is_valid(slice_from_cstr(supervisor->settings.server_name)))
         die("server_name \"%s\" is not a valid server name", supervisor->settings.server_name);
     write_first_files(supervisor);
     if (run) {
         check_settings(supervisor);
         fleet_init(&supervisor->fleet, arena, &supervisor->settings, supervisor->folder.path, options->only);
+        if (!supervisor->fleet.post_count)
+            die("there is nothing to run: no program of a worker (myelin-<kind>) lies beside this one, or every kind has 0 "
+                "replicas");
+        check_ports(supervisor);
     }
     open_database(supervisor);
     if (run)

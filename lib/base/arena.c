@@ -86,27 +86,48 @@ struct arena *arena_create(size_t limit_bytes)
 }
 
 /* A deferred function may still read the arena, allocate from it and defer more; it is taken off the list before it runs. */
-static void run_deferred(struct arena *arena)
+static void run_deferred(struct arena *arena, const struct deferred *until)
 {
-    while (arena->deferred) {
+    while (arena->deferred != until) {
         struct deferred *last = arena->deferred;
         arena->deferred = last->earlier;
         last->release(last->object);
     }
 }
 
-void arena_reset(struct arena *arena)
+static void drop_blocks(struct arena *arena, const struct block *until)
 {
-    run_deferred(arena);
-    while (arena->newest != arena->first) {
+    while (arena->newest != until) {
         struct block *older = arena->newest->older;
         block_destroy(arena->newest);
         arena->newest = older;
     }
+}
+
+void arena_reset(struct arena *arena)
+{
+    run_deferred(arena, NULL);
+    drop_blocks(arena, arena->first);
     ASAN_POISON_MEMORY_REGION(arena->first->bytes, arena->first->size);
     use_block(arena, arena->first);
     arena->next_size = 2 * FIRST_BLOCK;
     arena->used = 0;
+}
+
+struct arena_mark arena_mark(const struct arena *arena)
+{
+    return (struct arena_mark){arena->newest, arena->deferred, arena->free, arena->used, arena->next_size};
+}
+
+void arena_release(struct arena *arena, struct arena_mark mark)
+{
+    run_deferred(arena, mark.deferred);
+    drop_blocks(arena, mark.newest);
+    arena->free = mark.free;
+    arena->end = arena->newest->bytes + arena->newest->size;
+    arena->used = mark.used;
+    arena->next_size = mark.next_size;
+    ASAN_POISON_MEMORY_REGION(arena->free, (size_t)(arena->end - arena->free));
 }
 
 void arena_destroy(struct arena **arena)
@@ -123,6 +144,20 @@ void arena_on_limit(struct arena *arena, void (*over_limit)(void *context), void
 {
     arena->over_limit = over_limit;
     arena->over_limit_context = context;
+}
+
+static void child_destroy(void *child)
+{
+    struct arena *arena = child;
+    arena_destroy(&arena);
+}
+
+struct arena *arena_child(struct arena *parent)
+{
+    struct arena *child = arena_create(parent->limit);
+    arena_on_limit(child, parent->over_limit, parent->over_limit_context);
+    arena_defer(parent, child_destroy, child);
+    return child;
 }
 
 size_t arena_used(const struct arena *arena)

@@ -13,6 +13,9 @@ struct arena *arena_create(size_t limit_bytes);
 void arena_destroy(struct arena **arena); /* accepts NULL inside; runs the deferred functions, clears *arena */
 void arena_reset(struct arena *arena);    /* runs deferred functions (last first), frees all but the first block */
 void arena_on_limit(struct arena *arena, void (*over_limit)(void *context), void *context);
+/* Memory for a part of the work, to be reset in between: with the parent's limit and handler, destroyed with the parent (or its
+ * reset) at the latest. What the two hold together is not counted together. */
+struct arena *arena_child(struct arena *parent);
 size_t arena_used(const struct arena *arena); /* bytes handed out since the last reset */
 
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned to 16 bytes; size 0 gives a unique pointer */
@@ -28,6 +31,17 @@ struct slice arena_copy(struct arena *arena, struct slice s); /* absent stays ab
 char *arena_cstr(struct arena *arena, struct slice s);        /* for C APIs; bytes after an inner NUL are kept but unseen */
 struct slice arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 struct slice arena_concat(struct arena *arena, const struct slice *parts, size_t count);
+
+/* A place to come back to: arena_release frees what was allocated since the mark and runs what was deferred since, last first.
+ * For long work in portions whose scraps are many times its results. What was made before the mark must not grow after it: a
+ * strbuf, an arena's map or arena_grow would put their new bytes behind the mark. Marks nest; a reset forgets them. */
+struct arena_mark {
+    void *newest, *deferred;
+    char *free;
+    size_t used, next_size;
+};
+struct arena_mark arena_mark(const struct arena *arena);
+void arena_release(struct arena *arena, struct arena_mark mark);
 
 /* Calls release(object) at reset or destroy: how pooled things follow the call's life even when it ends early. */
 void arena_defer(struct arena *arena, void (*release)(void *object), void *object);

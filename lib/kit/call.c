@@ -143,6 +143,18 @@ bool call_query_bool(const struct call *call, const char *name, bool otherwise)
     return slice_eq(text, SLICE("false")) ? false : otherwise;
 }
 
+bool call_members_fit(struct call *call, const struct json *object, const struct body_member *members, struct reply *answer)
+{
+    for (size_t i = 0; members[i].key; i++) {
+        const struct json *value = json_get_cstr(object, members[i].key);
+        if (!value || json_is(value, members[i].type) || json_is(value, JSON_NULL))
+            continue;
+        *answer = call_failf(call, FAULT_BAD_JSON, "%s has the wrong type", members[i].key);
+        return false;
+    }
+    return true;
+}
+
 /* ---- the database */
 
 struct db_batch *call_batch(struct call *call)

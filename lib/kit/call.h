@@ -64,6 +64,13 @@ struct reply call_fail(struct call *call, enum fault fault, const char *detail);
 struct reply call_failf(struct call *call, enum fault fault, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A peer's refusal passed on to the client with its own status and errcode when they are Matrix errors. */
 struct reply call_fail_peer(struct call *call, int64_t peer_status, struct slice peer_body);
+/* What an object of the body may hold, and as what: all optional, null stands for an absent one. The list ends with a NULL key.
+ * False: *answer names a member of another type. */
+struct body_member {
+    const char *key;
+    enum json_type type;
+};
+bool call_members_fit(struct call *call, const struct json *object, const struct body_member *members, struct reply *answer);
 
 /* ---- parking: nothing to say yet. The call is kept (no thread, no connection), and its handler is run again from the top when
  * one of the topics is published or the deadline passes. Look first, then park: what was published between the look and the park

@@ -31,6 +31,9 @@ struct db_pool_stats {
     int64_t batches, statements, failures;
 };
 void db_pool_stats(struct db_pool *pool, struct db_pool_stats *out);
+/* in_doubt(context) is called, on the thread at hand, when it is not known whether a write was committed: its commit may have
+ * reached the server, and the answer did not come. Before the first batch. */
+void db_pool_on_doubt(struct db_pool *pool, void (*in_doubt)(void *context), void *context);
 
 /* deadline_ms: monotonic (clock_monotonic_ms); the batch is cancelled past it. One that writes ends 5 s after its first writing
  * statement was sent, whatever the deadline: its transaction holds the horizon of every listener back (DESIGN §8). */

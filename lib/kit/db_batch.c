@@ -125,13 +125,18 @@ static bool writes_nothing(const struct db_result *result)
     return !result;
 }
 
+/* Whether the trip makes changes that others can see. after: its word at the end. */
+static bool commits(const struct db_batch *batch, const char *after)
+{
+    return after || !(batch->is_transaction || writes_nothing(batch->trip.first));
+}
+
 /* A connection that died in the pool unseen (it is looked at before use, so this is rare) gives no answer at all. The trip is made
  * again, on a new one and once, when that cannot do anything twice: it was not sent, or it commits nothing. */
 static bool can_repeat(const struct db_batch *batch, const char *after)
 {
     const struct db_trip *trip = &batch->trip;
-    bool commits = after || !(batch->is_transaction || writes_nothing(trip->first));
-    return !trip->is_heard && (!trip->is_sent || !commits);
+    return !trip->is_heard && (!trip->is_sent || !commits(batch, after));
 }
 
 /* Counted from here, not from the wait for a connection before it. */
@@ -168,6 +173,9 @@ static enum fault make_trip(struct db_batch *batch, const char *before, const ch
         fault = take_and_send(batch, true, &is_reused);
     }
     db_pool_count(batch->pool, batch->waiting, fault != FAULT_OK);
+    bool is_lost = fault == FAULT_UNAVAILABLE || fault == FAULT_DEADLINE;
+    if (is_lost && batch->trip.is_sent && !batch->trip.is_clean && commits(batch, after))
+        db_pool_doubt(batch->pool);
     for (struct db_result *result = batch->first; result && fault; result = result->next)
         result->state = DB_RESULT_FAILED; /* also when no connection was had */
     batch->first = batch->last = NULL;

@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/db_cancel.h"
 
 enum { CONNECT_MAX_MS = 5000, PREPARED_FIRST = 32 };
 
@@ -141,11 +142,9 @@ void db_connection_close(struct db_connection **connection)
 
 void db_connection_cancel(struct db_connection *connection)
 {
-    char why[256];
     PGcancel *cancel = PQgetCancel(connection->pg);
-    if (cancel && !PQcancel(cancel, why, sizeof why))
-        log_event(LOG_DEBUG, "query not cancelled", LOG_CSTR("error", why));
-    PQfreeCancel(cancel);
+    if (cancel)
+        db_cancel_later(cancel);
 }
 
 bool db_connection_is_quiet(const struct db_connection *connection)

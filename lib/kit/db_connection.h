@@ -21,7 +21,7 @@ struct db_connection {
 
 enum fault db_connection_open(const char *url, const char *role, int64_t deadline_ms, struct db_connection **out);
 void db_connection_close(struct db_connection **connection);
-/* Tells the server to stop what it is doing; then close. */
+/* Has the server told to stop what it is doing, without waiting for that; then close. */
 void db_connection_cancel(struct db_connection *connection);
 /* After a time in the pool: false when the server hung up or said anything. */
 bool db_connection_is_quiet(const struct db_connection *connection);

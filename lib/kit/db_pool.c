@@ -19,6 +19,8 @@ struct db_pool {
     struct db_connection *idle; /* last used first */
     int64_t tidied_ms;
     struct db_pool_stats stats; /* open: idle, busy or being opened */
+    void (*in_doubt)(void *context);
+    void *doubt_context;
 };
 
 struct db_pool *db_pool_create(const char *url, const char *role, int connections_max)
@@ -75,6 +77,18 @@ void db_pool_count(struct db_pool *pool, int64_t statements, bool is_failure)
     pool->stats.statements += statements;
     pool->stats.failures += is_failure;
     pthread_mutex_unlock(&pool->mutex);
+}
+
+void db_pool_on_doubt(struct db_pool *pool, void (*in_doubt)(void *context), void *context)
+{
+    pool->in_doubt = in_doubt;
+    pool->doubt_context = context;
+}
+
+void db_pool_doubt(struct db_pool *pool)
+{
+    if (pool->in_doubt)
+        pool->in_doubt(pool->doubt_context);
 }
 
 void db_pool_tidy(struct db_pool *pool)

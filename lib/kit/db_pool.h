@@ -10,5 +10,6 @@ enum fault db_pool_take(struct db_pool *pool, int64_t deadline_ms, bool want_fre
 /* Back into the pool when it is clean, else it is closed. Clears *connection. */
 void db_pool_give(struct db_pool *pool, struct db_connection **connection, bool is_clean);
 void db_pool_count(struct db_pool *pool, int64_t statements, bool is_failure); /* one trip */
+void db_pool_doubt(struct db_pool *pool);                                      /* nobody knows whether the last trip committed */
 
 #endif

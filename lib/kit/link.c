@@ -83,6 +83,11 @@ void link_send_publication(struct link *link, struct parcel *parcel, int64_t pos
     send_command(link, (struct command){.type = COMMAND_PUBLISH, .parcel = parcel, .pos = pos, .horizon = horizon});
 }
 
+void link_send_doubt(struct link *link)
+{
+    send_command(link, (struct command){.type = COMMAND_DOUBT});
+}
+
 void link_peers_changed(struct link *link)
 {
     atomic_store(&link->peers_changed, true);
@@ -121,6 +126,9 @@ static void run_commands(struct link *link)
             break;
         case COMMAND_PUBLISH:
             streams_publish(link, command->parcel, command->pos, command->horizon);
+            break;
+        case COMMAND_DOUBT:
+            streams_doubt(link);
             break;
         }
         free(command);
@@ -314,11 +322,12 @@ static int64_t at_least_zero(int64_t ms)
 
 static long timeout_ms(const struct link *link)
 {
-    int64_t now_ms = clock_monotonic_ms(), next_ms = park_next_ms(link->worker->park), peers_ms = peers_next_ms(link);
+    int64_t now_ms = clock_monotonic_ms(), next_ms = park_next_ms(link->worker->park), peers_ms = peers_next_ms(link),
+            streams_ms = streams_next_ms(link);
     if (peers_ms < next_ms)
         next_ms = peers_ms;
-    if (link->worker->facts->publishes && link->tick_ms < next_ms)
-        next_ms = link->tick_ms;
+    if (streams_ms < next_ms)
+        next_ms = streams_ms;
     if (link->draining_since_ms && now_ms + DRAIN_STEP_MS < next_ms)
         next_ms = now_ms + DRAIN_STEP_MS;
     return next_ms == INT64_MAX ? -1 : (long)at_least_zero(next_ms - now_ms);

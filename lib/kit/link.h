@@ -37,7 +37,7 @@ void bus_ticket_settle(struct bus_ticket *ticket, enum fault fault, const char *
 struct connection;
 struct subscription;
 
-enum command_type { COMMAND_REPLY, COMMAND_REQUEST, COMMAND_ABANDON, COMMAND_PUBLISH };
+enum command_type { COMMAND_REPLY, COMMAND_REQUEST, COMMAND_ABANDON, COMMAND_PUBLISH, COMMAND_DOUBT };
 struct command {
     struct command *next;
     enum command_type type;
@@ -71,6 +71,11 @@ struct link {
     int64_t tick_ms;    /* when the next one is due */
     int64_t highest_pos, known_horizon;
     atomic_bool is_reading_horizon;
+    _Atomic int64_t horizon_read_ms;      /* when it was read last */
+    int64_t doubted_ms;                   /* the last doubt; 0: there is none */
+    int64_t doubt_shown_ms;               /* the last gap made for one */
+    bool doubt_is_new;                    /* no gap was made since the last one */
+    struct departure *departures;         /* publishers whose end is told once more */
     size_t publisher_items[ROUTER_COUNT]; /* in items */
 
     int64_t draining_since_ms; /* 0: not */
@@ -88,6 +93,7 @@ void link_send_reply(struct link *link, int router, struct parcel *parcel);
 void link_send_request(struct link *link, struct bus_ticket *ticket);
 void link_abandon(struct link *link, struct bus_ticket *ticket); /* takes the caller's reference over */
 void link_send_publication(struct link *link, struct parcel *parcel, int64_t pos, int64_t horizon);
+void link_send_doubt(struct link *link);
 void link_poke(struct link *link); /* peers, times or draining changed */
 void link_peers_changed(struct link *link);
 
@@ -110,6 +116,8 @@ void streams_update(struct link *link); /* subscribes to publishers that are new
 void streams_poll_items(struct link *link);
 void streams_poll_done(struct link *link, const zmq_pollitem_t *items);
 void streams_publish(struct link *link, struct parcel *parcel, int64_t pos, int64_t horizon);
+void streams_doubt(struct link *link);
+int64_t streams_next_ms(const struct link *link);
 void streams_tick(struct link *link, int64_t now_ms);
 void streams_close(struct link *link);
 

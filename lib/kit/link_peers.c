@@ -318,7 +318,7 @@ static bool take_answer(struct link *link, struct connection *connection, struct
     struct bus_ticket *ticket = take_sent(link, message->header.correlation);
     if (!ticket)
         return false;
-    enum fault fault = message->header.fault < FAULT_COUNT ? (enum fault)message->header.fault : FAULT_INTERNAL;
+    enum fault fault = fault_from_number(message->header.fault);
     bus_ticket_settle(ticket, fault, NULL, arena, &message->body);
     return true;
 }

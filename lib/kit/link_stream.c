@@ -14,7 +14,15 @@
 #include "lib/kit/queries.h"
 #include "lib/kit/stream_internal.h"
 
-enum { TICK_MS = 1000, BURST = 1024, NOT_POLLED = 0, FACTS_BYTES = 32, HORIZON_WITHIN_MS = 5000 };
+enum {
+    TICK_MS = 1000,
+    BURST = 1024,
+    NOT_POLLED = 0,
+    FACTS_BYTES = 32,
+    HORIZON_WITHIN_MS = 5000,
+    DOUBT_MS = 3000,     /* by then what was on its way has been committed or not */
+    DOUBT_EACH_MS = 500, /* a gap makes every listener read: not more often than that */
+};
 
 struct subscription {
     struct subscription *next;
@@ -23,6 +31,13 @@ struct subscription {
     void *socket;
     size_t poll_index;
     uint64_t sequence; /* of the last one heard; 0: none yet */
+};
+
+/* A publisher that is gone: its commits may come to light a little later than its end. */
+struct departure {
+    struct departure *next;
+    enum service kind;
+    int64_t again_ms;
 };
 
 /* ---- publishing */
@@ -77,24 +92,111 @@ static void read_horizon(struct call *call, void *context)
     struct db_batch *batch = call_batch(call);
     struct db_result *result = q_stream_horizon(batch);
     struct stream_horizon_row row = {0};
-    if (db_run(batch) == FAULT_OK)
+    if (db_run(batch) == FAULT_OK) {
         stream_horizon_next(result, &row);
+        atomic_store(&link->horizon_read_ms, clock_monotonic_ms());
+    }
     link_send_publication(link, publication_create(STREAM_tick, SLICE(""), 0, row.horizon, SLICE_ABSENT), 0, row.horizon);
     atomic_store(&link->is_reading_horizon, false);
 }
 
-/* The horizon is read only while something that we published may lie above it: an idle publisher leaves the database alone. */
-void streams_tick(struct link *link, int64_t now_ms)
+/* ---- doubts: a sequence number that nobody gets is a gap to everybody */
+
+static void show_doubt(struct link *link, int64_t now_ms)
 {
-    if (!link->worker->facts->publishes || now_ms < link->tick_ms)
+    link->doubt_shown_ms = now_ms;
+    link->doubt_is_new = false;
+    link->published++;
+    publish_tick(link);
+}
+
+void streams_doubt(struct link *link)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    link->doubted_ms = now_ms;
+    link->doubt_is_new = true;
+    if (!link->doubt_shown_ms || now_ms - link->doubt_shown_ms >= DOUBT_EACH_MS)
+        show_doubt(link, now_ms);
+}
+
+/* When the last gap for the last doubt is due. As long as PostgreSQL does not answer (it may be frozen with our commit in its
+ * hands) that is not known: INT64_MAX. */
+static int64_t doubt_over_ms(const struct link *link)
+{
+    if (!link->worker->db)
+        return link->doubted_ms + DOUBT_MS;
+    int64_t read_ms = atomic_load(&link->horizon_read_ms);
+    return read_ms > link->doubted_ms ? read_ms + DOUBT_MS : INT64_MAX;
+}
+
+static void tend_doubt(struct link *link, int64_t now_ms)
+{
+    if (!link->doubted_ms)
         return;
+    bool is_over = now_ms >= doubt_over_ms(link);
+    if (is_over || (link->doubt_is_new && now_ms - link->doubt_shown_ms >= DOUBT_EACH_MS))
+        show_doubt(link, now_ms);
+    if (is_over)
+        link->doubted_ms = 0;
+}
+
+/* ---- ticks */
+
+/* The horizon is read only while something that we published may lie above it, or to learn whether PostgreSQL is there: an idle
+ * publisher leaves the database alone. */
+static void tick(struct link *link, int64_t now_ms)
+{
     link->tick_ms = now_ms + TICK_MS;
-    if (link->highest_pos < link->known_horizon || !link->worker->db) {
+    bool is_unanswered = link->doubted_ms && doubt_over_ms(link) == INT64_MAX;
+    if ((link->highest_pos < link->known_horizon && !is_unanswered) || !link->worker->db) {
         publish_tick(link);
     } else if (!atomic_exchange(&link->is_reading_horizon, true)) {
         if (!worker_enqueue(link->worker, SLICE_ABSENT, read_horizon, link))
             atomic_store(&link->is_reading_horizon, false);
     }
+}
+
+static void tell(struct link *link, enum service kind, const struct stream_hint *hint, bool gap);
+
+static void tell_departures(struct link *link, int64_t now_ms)
+{
+    for (struct departure **place = &link->departures; *place;) {
+        struct departure *departure = *place;
+        if (now_ms < departure->again_ms) {
+            place = &departure->next;
+            continue;
+        }
+        *place = departure->next;
+        tell(link, departure->kind, NULL, true);
+        free(departure);
+    }
+}
+
+void streams_tick(struct link *link, int64_t now_ms)
+{
+    tell_departures(link, now_ms);
+    if (!link->worker->facts->publishes)
+        return;
+    tend_doubt(link, now_ms);
+    if (now_ms >= link->tick_ms)
+        tick(link, now_ms);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t streams_next_ms(const struct link *link)
+{
+    int64_t next_ms = link->worker->facts->publishes ? link->tick_ms : INT64_MAX;
+    for (const struct departure *departure = link->departures; departure; departure = departure->next)
+        next_ms = earlier(next_ms, departure->again_ms);
+    if (link->doubted_ms)
+        next_ms = earlier(next_ms, doubt_over_ms(link));
+    if (link->doubted_ms && link->doubt_is_new)
+        next_ms = earlier(next_ms, link->doubt_shown_ms + DOUBT_EACH_MS);
+    return next_ms;
 }
 
 /* ---- listening */
@@ -171,7 +273,8 @@ static bool take_publication(struct link *link, struct subscription *subscriptio
     return true;
 }
 
-/* What a publisher that died had committed but not published is in the database only: its end is a gap. */
+/* What a publisher that died had committed but not published is in the database only: its end is a gap. And what it had sent to
+ * PostgreSQL when it died is not even there yet, but may be soon: another one follows. */
 static void leave(struct link *link, struct subscription **place)
 {
     struct subscription *subscription = *place;
@@ -180,6 +283,10 @@ static void leave(struct link *link, struct subscription **place)
         continue;
     zmq_close(subscription->socket);
     tell(link, subscription->kind, NULL, true);
+    struct departure *departure = malloc(sizeof *departure);
+    ensure(departure);
+    *departure = (struct departure){link->departures, subscription->kind, clock_monotonic_ms() + DOUBT_MS};
+    link->departures = departure;
     free(subscription);
     link->items_stale = true;
 }
@@ -274,5 +381,10 @@ void streams_close(struct link *link)
         link->subscriptions = subscription->next;
         zmq_close(subscription->socket);
         free(subscription);
+    }
+    while (link->departures) {
+        struct departure *departure = link->departures;
+        link->departures = departure->next;
+        free(departure);
     }
 }

@@ -12,8 +12,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define KEY_TEXT TYPE_TEXT, NULL
+#define KEY_PATH TYPE_PATH, NULL
+#define KEY_BOOL TYPE_BOOL, NULL
+#define KEY_INT TYPE_INT, NULL
+#define KEY_SIZE TYPE_SIZE, NULL
+#define KEY_DURATION TYPE_DURATION, NULL
+#define KEY_LIST TYPE_LIST, NULL
+#define KEY_ENUM(values) TYPE_ENUM, values
 const struct setting_key setting_keys[] = {
-#define SETTING(type, name, otherwise, what) {#name, TYPE_##type, offsetof(struct settings, name), what},
+#define SETTING(type, name, otherwise, what) {#name, KEY_##type, offsetof(struct settings, name), what},
 #include "proto/settings.def"
 #undef SETTING
 };
@@ -79,6 +87,20 @@ static bool has_control_characters(const char *text)
     return false;
 }
 
+static bool is_one_of(const char *value, const char *values)
+{
+    struct slice rest = slice_from_cstr(values), word;
+    while (rest.len) {
+        if (!slice_cut(rest, ' ', &word, &rest)) {
+            word = rest;
+            rest.len = 0;
+        }
+        if (slice_eq(word, slice_from_cstr(value)))
+            return true;
+    }
+    return false;
+}
+
 static bool count_for_kind(const struct origin *from, const char *key, struct slice kind_name, struct slice number,
                            struct settings *out)
 {
@@ -133,6 +155,11 @@ static bool set_value(const struct origin *from, const struct setting_key *key, 
         return true;
     case TYPE_PATH:
         *(const char **)member = absolute_path(from, value);
+        return true;
+    case TYPE_ENUM:
+        if (!is_one_of(value, key->values))
+            return refuse(from, key->name, arena_printf(from->arena, "must be one of: %s", key->values).at);
+        *(const char **)member = value;
         return true;
     case TYPE_BOOL:
         if (quoted || !text_to_bool(value, &truth))

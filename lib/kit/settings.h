@@ -5,11 +5,12 @@
 #include "lib/base/arena.h"
 #include "proto/service.h"
 
-/* Members by type: const char * (TEXT, PATH: never NULL; LIST: comma separated), bool, int64_t (INT, SIZE, DURATION). */
+/* Members by type: const char * (TEXT, PATH, ENUM: never NULL; LIST: comma separated), bool, int64_t (INT, SIZE, DURATION). */
 struct settings {
 #define SETTING_TEXT const char *
 #define SETTING_PATH const char *
 #define SETTING_LIST const char *
+#define SETTING_ENUM(values) const char *
 #define SETTING_BOOL bool
 #define SETTING_INT int64_t
 #define SETTING_SIZE int64_t

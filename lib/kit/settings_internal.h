@@ -4,12 +4,13 @@
 
 #include "lib/kit/settings.h"
 
-enum setting_type { TYPE_TEXT, TYPE_PATH, TYPE_BOOL, TYPE_INT, TYPE_SIZE, TYPE_DURATION, TYPE_LIST };
+enum setting_type { TYPE_TEXT, TYPE_PATH, TYPE_BOOL, TYPE_INT, TYPE_SIZE, TYPE_DURATION, TYPE_LIST, TYPE_ENUM };
 
 struct setting_key {
     const char *name;
     enum setting_type type;
-    size_t offset; /* in struct settings */
+    const char *values; /* ENUM: what it may be, words with spaces between */
+    size_t offset;      /* in struct settings */
     const char *what;
 };
 extern const struct setting_key setting_keys[];

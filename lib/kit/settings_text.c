@@ -71,6 +71,7 @@ struct slice setting_value_text(struct arena *arena, const struct setting_key *k
     case TYPE_TEXT:
     case TYPE_PATH:
     case TYPE_LIST:
+    case TYPE_ENUM:
         return slice_from_cstr(*(const char *const *)member);
     case TYPE_BOOL:
         return *(const bool *)member ? SLICE("true") : SLICE("false");
@@ -116,9 +117,9 @@ static struct slice readable(struct arena *arena, const struct setting_key *key)
 
 static void document_key(struct strbuf *out, const struct setting_key *key)
 {
-    static const char *const types[] = {"text", "path", "true/false", "number", "size", "duration", "list"};
+    static const char *const types[] = {"text", "path", "true/false", "number", "size", "duration", "list", "one of"};
     struct slice otherwise = readable(out->arena, key);
-    strbuf_printf(out, "| `%s` | %s | ", key->name, types[key->type]);
+    strbuf_printf(out, "| `%s` | %s%s%s | ", key->name, types[key->type], key->values ? " " : "", key->values ? key->values : "");
     if (otherwise.len)
         strbuf_printf(out, "`%.*s`", PRI(otherwise));
     strbuf_add(out, SLICE(" | "));

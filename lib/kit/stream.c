@@ -15,6 +15,12 @@ void stream_publish(struct worker *worker, enum stream_kind kind, struct slice k
     link_send_publication(worker->link, publication_create(kind, key, pos, horizon, payload), pos, horizon);
 }
 
+void stream_doubt(struct worker *worker)
+{
+    ensure(worker->facts->publishes);
+    link_send_doubt(worker->link);
+}
+
 void stream_listen(struct worker *worker, enum service publisher_kind, stream_listener *listener, void *context)
 {
     ensure(service_facts(publisher_kind)->publishes);

@@ -17,6 +17,13 @@ enum stream_kind {
 void stream_publish(struct worker *worker, enum stream_kind kind, struct slice key, int64_t pos, int64_t horizon,
                     struct slice payload);
 
+/* It is not known whether something was committed that should have been published (the answer to a commit did not come): every
+ * listener is made to see a gap of this publisher, now, and again when what may still be on its way in PostgreSQL has had three
+ * seconds to end, counted from when PostgreSQL answers (again). Any thread. The kit calls it for each write of a publisher's that
+ * ends so, whichever handler makes it (db_pool_on_doubt); other code need not. A publisher that is gone is doubted by its
+ * listeners: they see a gap when it leaves the registry, and another one three seconds later. */
+void stream_doubt(struct worker *worker);
+
 struct stream_hint {
     enum stream_kind kind;
     enum service publisher_kind;

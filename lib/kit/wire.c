@@ -103,22 +103,30 @@ void parcel_destroy(struct parcel **parcel)
     *parcel = NULL;
 }
 
-bool parcel_send(void *socket, struct parcel **parcel)
+bool parcel_send_from(void *socket, struct parcel **parcel, size_t first)
 {
-    for (size_t i = 0; i < (*parcel)->count; i++) {
+    for (size_t i = first; i < (*parcel)->count; i++) {
         int flags = ZMQ_DONTWAIT | (i + 1 < (*parcel)->count ? ZMQ_SNDMORE : 0);
         int sent;
         do
             sent = zmq_msg_send(&(*parcel)->frames[i], socket, flags);
         while (sent < 0 && errno == EINTR);
-        if (sent < 0) {
-            /* ZeroMQ counts whole messages against the high-water mark: only the first frame can be refused. */
-            ensure(i == 0 && (errno == EAGAIN || errno == EHOSTUNREACH));
+        if (sent >= 0)
+            continue;
+        ensure(errno == EAGAIN || errno == EHOSTUNREACH);
+        if (i == 0)
             return false;
-        }
+        /* The high-water mark counts whole messages, so this is the peer's death between two of our frames: ZeroMQ has taken back
+         * what it had, refuses this frame, and drops the others up to the last one. They must be offered, or the next message
+         * would be taken for the rest of this one. To its caller it was sent and lost, which the connection's end tells. */
     }
     parcel_destroy(parcel);
     return true;
+}
+
+bool parcel_send(void *socket, struct parcel **parcel)
+{
+    return parcel_send_from(socket, parcel, 0);
 }
 
 bool wire_send(void *socket, const struct wire_message *message)

@@ -15,7 +15,9 @@ struct parcel {
 /* header: NULL leaves the header frame out (publications). identity: absent leaves it out. */
 struct parcel *parcel_create(struct slice identity, const struct wire_header *header, struct slice head, struct slices frames);
 void parcel_destroy(struct parcel **parcel);
-/* True: sent and *parcel cleared. False with errno as wire_send: still the caller's, whole. */
+/* True: sent (or lost on the way with its peer) and *parcel cleared. False with errno as wire_send: still the caller's, whole. */
 bool parcel_send(void *socket, struct parcel **parcel);
+/* The frames before `first` are sent already: for tests, which kill the peer in between. */
+bool parcel_send_from(void *socket, struct parcel **parcel, size_t first);
 
 #endif

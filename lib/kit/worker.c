@@ -91,6 +91,12 @@ static void on_wake(struct park_entry *entry, void *context)
     lanes_push(worker->lanes, &job->item);
 }
 
+/* Any thread. */
+static void on_doubt(void *context)
+{
+    stream_doubt(context);
+}
+
 static bool has_user_routes(const struct worker *worker)
 {
     for (size_t i = 0; i < route_count; i++) {
@@ -132,6 +138,8 @@ static bool start(struct worker *worker)
     worker->link = link_create(worker);
     if (!worker->link)
         return false;
+    if (worker->db && worker->facts->publishes)
+        db_pool_on_doubt(worker->db, on_doubt, worker);
     if (worker->db && has_user_routes(worker))
         tokens_start(worker);
     enum fault fault = worker->kind->start ? worker->kind->start(worker) : FAULT_OK;

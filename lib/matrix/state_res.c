@@ -4,15 +4,20 @@
 
 #include "lib/matrix/state_res_steps.h"
 
+static bool node_is_create(const struct auth_graph_node *node)
+{
+    return node->event && event_is_state_of(node->event, "m.room.create", SLICE(""));
+}
+
 /* Version 12's events do not name the create event: it is found by the room id, or rather by being the only one. Its interned
  * key is among the first of every set. */
 static uint32_t find_create(const struct auth_graph *graph, const struct state_set *set)
 {
     for (size_t i = 0; i < set->count; i++)
-        if (event_is_state_of(graph->nodes[set->entries[i].event].event, "m.room.create", SLICE("")))
+        if (node_is_create(&graph->nodes[set->entries[i].event]))
             return set->entries[i].event;
     for (uint32_t i = 0; i < graph->count; i++)
-        if (event_is_state_of(graph->nodes[i].event, "m.room.create", SLICE("")))
+        if (node_is_create(&graph->nodes[i]))
             return i;
     return EVENT_NONE;
 }
@@ -78,6 +83,29 @@ static void state_resolve_v2(struct arena *arena, const struct room_version *ver
     iterative_auth_checks(state, remaining);
     /* 5. The unconflicted state map takes precedence. */
     *out = partial_state_under(state, conflicts->unconflicted);
+}
+
+bool state_res_chains_differ(struct arena *arena, const struct room_version *version, const struct auth_graph *graph,
+                             const struct state_set *sets, size_t set_count)
+{
+    if (version->state_res == STATE_RES_V1)
+        return false; /* version 1 does not look at chains */
+    struct conflicts conflicts = conflicts_between(arena, sets, set_count, true);
+    return chains_difference(arena, graph, &conflicts, set_count, event_bits_in(arena, graph->count));
+}
+
+size_t state_res_judged(struct arena *arena, const struct room_version *version, const struct auth_graph *graph,
+                        const struct state_set *sets, size_t set_count, const uint32_t **out)
+{
+    bool is_v1 = version->state_res == STATE_RES_V1;
+    struct conflicts conflicts = conflicts_between(arena, sets, set_count, !is_v1);
+    struct event_bits full =
+        is_v1 ? event_bits_in(arena, graph->count) : full_conflicted_set(arena, version, graph, &conflicts, set_count);
+    for (size_t i = 0; i < conflicts.conflicted.count; i++)
+        event_bits_add(full, conflicts.conflicted.entries[i].event);
+    struct event_list list = event_bits_list(arena, full);
+    *out = list.at;
+    return list.count;
 }
 
 void state_resolve(struct arena *arena, const struct room_version *version, const struct auth_graph *graph,

@@ -97,26 +97,40 @@ static struct event_list events_of(struct arena *arena, struct state_set set)
     return list;
 }
 
-/* "Auth difference": the union of the sets' auth chains without their intersection. The chain of the unconflicted state is part
- * of every set's chain, so it is walked once, and then only what each set has beyond it. */
-static void add_auth_difference(struct arena *arena, const struct auth_graph *graph, const struct conflicts *conflicts,
-                                size_t set_count, struct event_bits full)
+bool chains_difference(struct arena *arena, const struct auth_graph *graph, const struct conflicts *conflicts, size_t set_count,
+                       struct event_bits out)
 {
-    struct event_bits common = event_bits_in(arena, graph->count), in_some = event_bits_in(arena, graph->count);
-    struct event_bits in_all = event_bits_in(arena, graph->count);
+    struct event_bits in_all = event_bits_in(arena, graph->count), chain = event_bits_in(arena, graph->count);
     uint32_t words = graph->count / 64 + 1;
-    auth_chains_add(arena, graph, events_of(arena, conflicts->unconflicted), (struct event_bits){0}, common);
-    struct event_bits chain = event_bits_in(arena, graph->count);
+    bool differ = false;
     for (size_t s = 0; s < set_count; s++) {
         memset(chain.words, 0, words * sizeof *chain.words);
-        auth_chains_add(arena, graph, conflicts->of_set[s], common, chain);
+        auth_chains_add(arena, graph, conflicts->of_set[s], (struct event_bits){0}, chain);
         for (uint32_t w = 0; w < words; w++) {
-            in_some.words[w] |= chain.words[w];
+            out.words[w] |= chain.words[w];
             in_all.words[w] = s == 0 ? chain.words[w] : in_all.words[w] & chain.words[w];
         }
     }
-    for (uint32_t w = 0; w < words; w++)
-        full.words[w] |= in_some.words[w] & ~in_all.words[w];
+    for (uint32_t w = 0; w < words; w++) {
+        out.words[w] &= ~in_all.words[w];
+        differ |= out.words[w] != 0;
+    }
+    return differ;
+}
+
+/* "Auth difference": the union of the sets' auth chains without their intersection. The chain of what they agree about is part of
+ * every set's chain; so it is only walked when the others differ, to take it out of the difference. */
+static void add_auth_difference(struct arena *arena, const struct auth_graph *graph, const struct conflicts *conflicts,
+                                size_t set_count, struct event_bits full)
+{
+    struct event_bits difference = event_bits_in(arena, graph->count), common = event_bits_in(arena, graph->count);
+    if (!chains_difference(arena, graph, conflicts, set_count, difference))
+        return;
+    struct event_list left_out = {(uint32_t *)(uintptr_t)graph->common, graph->common_count};
+    auth_chains_add(arena, graph, events_of(arena, conflicts->unconflicted), (struct event_bits){0}, common);
+    auth_chains_add(arena, graph, left_out, (struct event_bits){0}, common);
+    for (uint32_t w = 0; w <= graph->count / 64; w++)
+        full.words[w] |= difference.words[w] & ~common.words[w];
 }
 
 /* "Conflicted state subgraph" (version 12): what lies on a path of auth edges between two conflicted events. Down from all of

@@ -6,11 +6,16 @@
 
 enum { POSITION_UNKNOWN = 0, POSITION_NEVER = INT32_MAX }; /* others: index in the mainline + 1 */
 
+bool node_is_power_levels(const struct auth_graph_node *node)
+{
+    return node->event ? event_is_state_of(node->event, "m.room.power_levels", SLICE("")) : node->is_power_levels;
+}
+
 uint32_t cited_power_levels(const struct auth_graph *graph, uint32_t event)
 {
     const struct auth_graph_node *node = &graph->nodes[event];
     for (uint32_t i = 0; i < node->auth_count; i++)
-        if (event_is_state_of(graph->nodes[node->auth[i]].event, "m.room.power_levels", SLICE("")))
+        if (node_is_power_levels(&graph->nodes[node->auth[i]]))
             return node->auth[i];
     return EVENT_NONE;
 }

@@ -52,6 +52,9 @@ struct conflicts {
 };
 /* missing_is_conflict: version 2 and later ("present in every S_i with the same value"); version 1 compares what there is. */
 struct conflicts conflicts_between(struct arena *arena, const struct state_set *sets, size_t set_count, bool missing_is_conflict);
+/* Where the auth chains of the sets' conflicted events differ; false: nowhere. */
+bool chains_difference(struct arena *arena, const struct auth_graph *graph, const struct conflicts *conflicts, size_t set_count,
+                       struct event_bits out);
 struct event_bits full_conflicted_set(struct arena *arena, const struct room_version *version, const struct auth_graph *graph,
                                       const struct conflicts *conflicts, size_t set_count);
 
@@ -80,6 +83,7 @@ struct event_list reverse_topological_power_ordering(struct arena *arena, const 
                                                      uint32_t create);
 /* state_res_mainline.c; power_levels may be EVENT_NONE. Sorts in place. */
 void mainline_order(struct arena *arena, const struct auth_graph *graph, uint32_t power_levels, struct event_list events);
+bool node_is_power_levels(const struct auth_graph_node *node);
 uint32_t cited_power_levels(const struct auth_graph *graph, uint32_t event); /* EVENT_NONE */
 
 /* state_res_v1.c */

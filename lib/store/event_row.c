@@ -108,10 +108,22 @@ void event_rows_sort(struct event_rows *rows)
 
 const struct event_row *event_rows_find(const struct event_rows *rows, int64_t event_nid)
 {
-    for (size_t i = 0; i < rows->count; i++)
-        if (rows->at[i].event_nid == event_nid)
-            return &rows->at[i];
-    return NULL;
+    size_t low = 0, high = rows->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (rows->at[middle].event_nid < event_nid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < rows->count && rows->at[low].event_nid == event_nid ? &rows->at[low] : NULL;
+}
+
+bool event_row_state_is_known(const struct event_row *row)
+{
+    if (row->flags & EVENT_OUTLIER)
+        return false;
+    return row->snapshot_nid != 0 || slice_eq(row->type, SLICE("m.room.create"));
 }
 
 struct event *event_row_parse(struct arena *arena, const struct event_row *row)
@@ -122,4 +134,20 @@ struct event *event_row_parse(struct arena *arena, const struct event_row *row)
     ensure(event_parse(arena, version, row->json, &event, NULL) == FAULT_OK);
     event->rejected = row->flags & EVENT_REJECTED;
     return event;
+}
+
+struct slice event_for_servers(struct arena *arena, struct slice room_version, struct slice json, bool is_redacted)
+{
+    if (!is_redacted)
+        return json;
+    const struct room_version *version = room_version_find(room_version);
+    ensure(version);
+    struct event *event = NULL;
+    ensure(event_parse(arena, version, json, &event, NULL) == FAULT_OK);
+    return event_redact(arena, version, event->json);
+}
+
+struct slice event_row_for_servers(struct arena *arena, const struct event_row *row)
+{
+    return event_for_servers(arena, row->room_version, row->json, row->redacted_by != DB_NULL_I64);
 }

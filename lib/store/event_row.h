@@ -37,12 +37,20 @@ struct event_rows {
 enum fault event_rows_by_nid(struct call *call, struct i64s nids, struct event_rows *out);
 enum fault event_rows_by_id(struct call *call, struct slices event_ids, struct event_rows *out);
 enum fault event_row_by_id(struct call *call, struct slice event_id, struct event_row *out); /* NOT_FOUND */
-const struct event_row *event_rows_find(const struct event_rows *rows,
-                                        int64_t event_nid); /* linear for few, binary after event_rows_sort */
-void event_rows_sort(struct event_rows *rows);              /* by nid */
+void event_rows_sort(struct event_rows *rows);                                               /* by nid */
+const struct event_row *event_rows_find(const struct event_rows *rows, int64_t event_nid);   /* sorted ones only; NULL */
+
+/* Is snapshot_nid what stood before the event? Not for outliers, nor for history that came without its state. Of placed events only
+ * the create event has nothing before it. */
+bool event_row_state_is_known(const struct event_row *row);
 
 /* Parses the stored bytes; asserts that they parse (we stored them). */
 struct event *event_row_parse(struct arena *arena, const struct event_row *row);
+
+/* What other servers get: a redacted event stays redacted for them too ("This stripped down event is thereafter returned anytime a
+ * client or remote server requests it", Client-Server API "Redactions"). Everything that leaves by federation passes here. */
+struct slice event_for_servers(struct arena *arena, struct slice room_version, struct slice json, bool is_redacted);
+struct slice event_row_for_servers(struct arena *arena, const struct event_row *row);
 
 /* ---- timeline pages: not rejected, not soft-failed, not outliers. from, to: room_pos, exclusive. newest_first: from > to.
  * out is in the order asked for. */

@@ -36,9 +36,11 @@ enum fault render_prepare(struct call *call, const struct event_rows *rows, cons
             own[own_count++] = row->event_nid;
     }
     enum fault fault = event_rows_by_nid(call, (struct i64s){related, related_count}, &batch->related);
-    if (fault || own_count == 0)
+    if (fault)
         return fault;
     event_rows_sort(&batch->related);
+    if (own_count == 0)
+        return FAULT_OK;
     struct db_batch *statements = call_batch(call);
     struct db_result *result = q_txn_ids_of(statements, (struct i64s){own, own_count}, reader->user_id, reader->device_id);
     if ((fault = db_run(statements)))

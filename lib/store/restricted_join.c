@@ -4,11 +4,11 @@
 #include "lib/matrix/auth_rules.h"
 #include "lib/matrix/ids.h"
 
-/* *known: at least one allowed room has members of ours, so that its membership can be trusted. */
+/* *unsure: an allowed room has no members of ours, so that nothing can be said about its membership. */
 static enum fault is_member_of_allowed(struct call *call, const struct json *join_rules, struct slice user_id, bool *met,
-                                       bool *known)
+                                       bool *unsure)
 {
-    *met = *known = false;
+    *met = *unsure = false;
     json_each (condition, json_get_array(join_rules, "allow")) {
         struct slice allowed = json_get_string(condition, "room_id");
         struct room_facts room;
@@ -18,9 +18,12 @@ static enum fault is_member_of_allowed(struct call *call, const struct json *joi
         enum fault fault = room_find(call, allowed, &room);
         if (fault && fault != FAULT_NOT_FOUND)
             return fault;
-        if (fault || !server_is_joined(call, room.room_nid, server_name(), &fault))
+        bool known = !fault && server_is_joined(call, room.room_nid, server_name(), &fault);
+        if (fault && fault != FAULT_NOT_FOUND)
+            return fault;
+        *unsure |= !known;
+        if (!known)
             continue;
-        *known = true;
         fault = membership_find(call, room.room_nid, user_id, &membership);
         if (fault && fault != FAULT_NOT_FOUND)
             return fault;
@@ -73,11 +76,11 @@ enum fault restricted_join_authorise(struct call *call, const struct room_facts 
                       (event->version->knock_restricted && slice_eq(rule, SLICE("knock_restricted")));
     if (!out->restricted)
         return FAULT_OK;
-    bool met, known;
-    if ((fault = is_member_of_allowed(call, event->content, user_id, &met, &known)))
+    bool met, unsure;
+    if ((fault = is_member_of_allowed(call, event->content, user_id, &met, &unsure)))
         return fault;
     if (!met) {
-        out->fault = known ? FAULT_FORBIDDEN : FAULT_UNABLE_TO_AUTHORISE_JOIN;
+        out->fault = unsure ? FAULT_UNABLE_TO_AUTHORISE_JOIN : FAULT_FORBIDDEN;
         return FAULT_OK;
     }
     if ((fault = find_voucher(call, room, &out->voucher)))

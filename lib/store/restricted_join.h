@@ -8,8 +8,8 @@
 struct restricted_join {
     bool restricted;      /* the rule applies: the room is restricted and the user neither joined nor invited */
     struct slice voucher; /* absent unless restricted and granted */
-    enum fault fault;     /* OK; FORBIDDEN: no member of an allowed room; UNABLE_TO_AUTHORISE_JOIN: the allowed rooms are not known
-                             here;     UNABLE_TO_GRANT_JOIN: nobody of ours has the power */
+    enum fault fault;     /* OK; FORBIDDEN: no member of any allowed room; UNABLE_TO_AUTHORISE_JOIN: of none that we know, and
+                             there are others; UNABLE_TO_GRANT_JOIN: nobody of ours has the power */
 };
 enum fault restricted_join_authorise(struct call *call, const struct room_facts *room, struct slice user_id,
                                      struct restricted_join *out);

@@ -37,6 +37,8 @@ static struct state_map merge(struct arena *arena, struct state_map lower, struc
 
 struct state_map state_map_apply(struct arena *arena, struct state_map base, struct state_map changes)
 {
+    if (changes.count == 0)
+        return base;
     return merge(arena, base, changes, false);
 }
 
@@ -45,22 +47,45 @@ struct state_map state_delta_merge(struct arena *arena, struct state_map lower, 
     return merge(arena, lower, upper, true);
 }
 
+bool state_maps_equal(struct state_map a, struct state_map b)
+{
+    return a.count == b.count && (a.count == 0 || a.pairs == b.pairs || memcmp(a.pairs, b.pairs, a.count * sizeof *a.pairs) == 0);
+}
+
+/* The next pair of the delta from one to the other; false at the end. */
+static bool diff_next(struct state_map from, struct state_map to, size_t *a, size_t *b, struct state_pair *out)
+{
+    while (*a < from.count || *b < to.count) {
+        if (*b == to.count || (*a < from.count && from.pairs[*a].key < to.pairs[*b].key)) {
+            *out = (struct state_pair){from.pairs[(*a)++].key, 0};
+            return true;
+        }
+        *out = to.pairs[(*b)++];
+        if (*a == from.count || out->key < from.pairs[*a].key)
+            return true;
+        if (from.pairs[(*a)++].event != out->event)
+            return true;
+    }
+    return false;
+}
+
+size_t state_map_distance(struct state_map from, struct state_map to)
+{
+    struct state_pair pair;
+    size_t count = 0;
+    if (from.pairs == to.pairs && from.count == to.count)
+        return 0;
+    for (size_t a = 0, b = 0; diff_next(from, to, &a, &b, &pair);)
+        count++;
+    return count;
+}
+
 struct state_map state_map_diff(struct arena *arena, struct state_map from, struct state_map to)
 {
-    struct state_pair *pairs = arena_new_array(arena, from.count + to.count, struct state_pair);
-    size_t count = 0, a = 0, b = 0;
-    while (a < from.count || b < to.count) {
-        if (b == to.count || (a < from.count && from.pairs[a].key < to.pairs[b].key)) {
-            pairs[count++] = (struct state_pair){from.pairs[a++].key, 0};
-        } else if (a == from.count || to.pairs[b].key < from.pairs[a].key) {
-            pairs[count++] = to.pairs[b++];
-        } else {
-            if (from.pairs[a].event != to.pairs[b].event)
-                pairs[count++] = to.pairs[b];
-            a++;
-            b++;
-        }
-    }
+    size_t distance = state_map_distance(from, to), count = 0;
+    struct state_pair *pairs = arena_new_array(arena, distance, struct state_pair), pair;
+    for (size_t a = 0, b = 0; count < distance && diff_next(from, to, &a, &b, &pair);)
+        pairs[count++] = pair;
     return (struct state_map){pairs, count};
 }
 
@@ -160,8 +185,8 @@ bool state_delta_decode(struct arena *arena, struct slice bytes, struct state_ma
     uint64_t key = 0, event = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t step, change;
-        if (!varint_read(&at, end, &step))
-            return false;
+        if (!varint_read(&at, end, &step) || (i && step >> 1 == 0) || step >> 1 > INT64_MAX - key)
+            return false; /* keys rise */
         key += step >> 1;
         pairs[i].key = (int64_t)key;
         if (step & 1)
@@ -170,6 +195,8 @@ bool state_delta_decode(struct arena *arena, struct slice bytes, struct state_ma
             return false;
         event += (uint64_t)unzigzag(change);
         pairs[i].event = (int64_t)event;
+        if (event == 0 || event > INT64_MAX)
+            return false; /* nids are positive, and a removal is written as one */
     }
     if (at != end)
         return false;

@@ -23,6 +23,10 @@ int64_t state_map_get(struct state_map map, int64_t key); /* event_nid, 0 when t
 struct state_map state_map_apply(struct arena *arena, struct state_map base, struct state_map changes);
 /* Merges an upper delta over a lower one, keeping removals. */
 struct state_map state_delta_merge(struct arena *arena, struct state_map lower, struct state_map upper);
+/* Equal maps that came from one place share their pairs, and that is seen without reading them. */
+bool state_maps_equal(struct state_map a, struct state_map b);
+/* How many pairs the delta between them has. */
+size_t state_map_distance(struct state_map from, struct state_map to);
 /* The delta that turns `from` into `to`. */
 struct state_map state_map_diff(struct arena *arena, struct state_map from, struct state_map to);
 /* Sorts by key; of equal keys the last stays. */

@@ -39,47 +39,66 @@ static struct i64s take_numbers(struct arena *arena, struct slice token, size_t 
 
 /* What a /sync token says of the timeline (workers/sync/README.md, "Token"): s<xmin>[x<xmax>.<running>…]…[_g<epoch>][~<event
  * nid>…]. */
-static enum fault resolve_sync_token(struct call *call, int64_t room_nid, struct slice token, int64_t *before)
+static bool parse_sync_token(struct arena *arena, struct slice token, struct timeline_point *point)
 {
     size_t at = 1;
-    int64_t xmin, xmax;
-    struct i64s running = take_numbers(call->arena, SLICE(""), &(size_t){0}), delivered = running;
-    if (!take_number(token, &at, &xmin))
-        return FAULT_INVALID_PARAM;
-    xmax = xmin;
+    if (!take_number(token, &at, &point->xmin))
+        return false;
+    point->xmax = point->xmin;
     if (at < token.len && token.at[at] == 'x') {
         at++;
-        running = take_numbers(call->arena, token, &at);
-        if (running.len == 0)
-            return FAULT_INVALID_PARAM;
-        xmax = running.at[0];
-        running = (struct i64s){running.at + 1, running.len - 1};
+        struct i64s numbers = take_numbers(arena, token, &at);
+        if (numbers.len == 0)
+            return false;
+        point->xmax = numbers.at[0];
+        point->running = (struct i64s){numbers.at + 1, numbers.len - 1};
     }
     const char *mark = memchr(token.at + at, '~', token.len - at);
     if (mark) {
         at = (size_t)(mark - token.at) + 1;
-        delivered = take_numbers(call->arena, token, &at);
+        point->delivered = take_numbers(arena, token, &at);
+    }
+    return true;
+}
+
+bool timeline_token_parse(struct arena *arena, struct slice token, struct timeline_point *out)
+{
+    struct i64s empty = {arena_new(arena, int64_t), 0}; /* not NULL: that is SQL's NULL */
+    struct timeline_point point = {.running = empty, .delivered = empty};
+    int64_t place;
+    if (token.len < 2 || (token.at[0] != 't' && token.at[0] != 's'))
+        return false;
+    point.is_place = token.at[0] == 't';
+    if (point.is_place && !slice_to_i64(slice_sub(token, 1, token.len), &place))
+        return false;
+    if (point.is_place)
+        point.before = place < TIMELINE_FIRST ? TIMELINE_FIRST : place > TIMELINE_LAST ? TIMELINE_LAST : place;
+    else if (!parse_sync_token(arena, token, &point))
+        return false;
+    *out = point;
+    return true;
+}
+
+enum fault timeline_token_resolve(struct call *call, int64_t room_nid, struct slice token, int64_t *before)
+{
+    struct timeline_point point;
+    if (!timeline_token_parse(call->arena, token, &point))
+        return FAULT_INVALID_PARAM;
+    if (point.is_place) {
+        *before = point.before;
+        return FAULT_OK;
     }
     int64_t epoch;
     enum fault fault = cluster_epoch(call, &epoch);
     if (fault)
         return fault;
     if (token_epoch(token) != epoch)
-        xmin = INT64_MAX; /* of before a restore: it stands behind everything */
+        point.xmin = INT64_MAX; /* of before a restore: it stands behind everything */
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_timeline_end_at(batch, room_nid, xmin, xmax, running, delivered);
+    struct db_result *result = q_timeline_end_at(batch, room_nid, point.xmin, point.xmax, point.running, point.delivered);
     struct timeline_end_at_row row;
     if ((fault = db_run(batch)))
         return fault;
     *before = timeline_end_at_next(result, &row) ? row.room_pos + 1 : 1;
     return FAULT_OK;
-}
-
-enum fault timeline_token_resolve(struct call *call, int64_t room_nid, struct slice token, int64_t *before)
-{
-    if (token.len < 2)
-        return FAULT_INVALID_PARAM;
-    if (token.at[0] == 't')
-        return slice_to_i64(slice_sub(token, 1, token.len), before) ? FAULT_OK : FAULT_INVALID_PARAM;
-    return token.at[0] == 's' ? resolve_sync_token(call, room_nid, token, before) : FAULT_INVALID_PARAM;
 }

@@ -1,9 +1,13 @@
 /* History visibility, step by step as the Client-Server API's "Room history visibility" has it; see visibility.h. */
 #include "lib/store/visibility.h"
 
+#include "lib/store/departure.h"
+#include "lib/matrix/ids.h"
 #include "lib/store/queries.h"
 #include "lib/store/room_read.h"
 #include "lib/store/state_snapshot.h"
+
+#include <stdlib.h>
 
 enum visibility { WORLD_READABLE, SHARED, INVITED, JOINED }; /* most permissive first */
 
@@ -22,8 +26,10 @@ static enum visibility visibility_of(const struct json *content)
 /* The states before the rows, and the contents of the few state events that matter in them. */
 struct past {
     struct state_chain *chains; /* per row; shared snapshots share layers */
-    struct i64s nids;           /* the events below */
+    struct i64s nids;           /* the events below, ascending */
     const struct json **contents;
+    enum visibility assumed; /* see assume_setting */
+    int64_t assumed_above;
 };
 
 static enum fault chains_of_rows(struct call *call, const struct event_rows *rows, struct state_chain **out)
@@ -35,16 +41,27 @@ static enum fault chains_of_rows(struct call *call, const struct event_rows *row
     return state_chains_load(call, (struct i64s){wanted, rows->count}, *out);
 }
 
+static int by_number(const void *left, const void *right)
+{
+    const int64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
+/* past->nids.len when it is not among them. */
+static size_t nid_index(const struct past *past, int64_t nid)
+{
+    const int64_t *found = past->nids.len ? bsearch(&nid, past->nids.at, past->nids.len, sizeof nid, by_number) : NULL;
+    return found ? (size_t)(found - past->nids.at) : past->nids.len;
+}
+
 static enum fault contents_load(struct call *call, int64_t *nids, size_t count, struct past *past)
 {
     size_t unique = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t seen = 0;
-        while (seen < unique && nids[seen] != nids[i])
-            seen++;
-        if (seen == unique && nids[i] != 0)
+    if (count > 1)
+        qsort(nids, count, sizeof *nids, by_number);
+    for (size_t i = 0; i < count; i++)
+        if (nids[i] != 0 && (unique == 0 || nids[unique - 1] != nids[i]))
             nids[unique++] = nids[i];
-    }
     past->nids = (struct i64s){nids, unique};
     past->contents = arena_new_array(call->arena, unique, const struct json *);
     if (unique == 0)
@@ -56,18 +73,15 @@ static enum fault contents_load(struct call *call, int64_t *nids, size_t count, 
         return fault;
     struct event_json_by_nid_row row;
     while (event_json_by_nid_next(result, &row))
-        for (size_t i = 0; i < unique; i++)
-            if (nids[i] == row.event_nid)
-                past->contents[i] = json_get_object(json_parse(call->arena, row.json, JSON_LAX, NULL), "content");
+        past->contents[nid_index(past, row.event_nid)] =
+            json_get_object(json_parse(call->arena, row.json, JSON_LAX, NULL), "content");
     return FAULT_OK;
 }
 
 static const struct json *content_of(const struct past *past, int64_t nid)
 {
-    for (size_t i = 0; i < past->nids.len; i++)
-        if (past->nids.at[i] == nid)
-            return past->contents[i];
-    return NULL;
+    size_t index = nid_index(past, nid);
+    return index < past->nids.len ? past->contents[index] : NULL;
 }
 
 static const struct json *row_content(struct call *call, const struct event_row *row)
@@ -79,10 +93,34 @@ static const struct json *row_content(struct call *call, const struct event_row 
 static enum visibility visibility_at(struct call *call, const struct past *past, const struct event_row *row, int64_t setting_nid)
 {
     enum visibility before = visibility_of(content_of(past, setting_nid));
+    if (!event_row_state_is_known(row))
+        before = row->depth > past->assumed_above ? past->assumed : JOINED;
     if (!slice_eq(row->type, SLICE("m.room.history_visibility")) || slice_is_absent(row->state_key) || row->state_key.len)
         return before;
     enum visibility after = visibility_of(row_content(call, row));
     return after < before ? after : before;
+}
+
+/* History may have come without the state before it (events/receive.c), and then neither the setting nor the memberships of that
+ * time are known. "shared", the default of a room without the event, would tell a room's hidden past to everyone who asks us,
+ * because it was shown to us. What we do know is the room's present setting: it holds back to the event that made it. Events deeper
+ * than that one are judged by it, earlier ones by the strictest, and nobody counts as a member then but who sent the event. */
+static enum fault assume_setting(struct call *call, const struct event_rows *rows, struct past *past)
+{
+    struct event_row setting;
+    size_t known = 0;
+    past->assumed = SHARED;
+    past->assumed_above = INT64_MIN;
+    while (known < rows->count && event_row_state_is_known(&rows->at[known]))
+        known++;
+    if (known == rows->count)
+        return FAULT_OK;
+    enum fault fault = current_state_event(call, rows->at[0].room_nid, "m.room.history_visibility", SLICE(""), &setting);
+    if (fault)
+        return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
+    past->assumed = visibility_of(row_content(call, &setting));
+    past->assumed_above = setting.depth;
+    return FAULT_OK;
 }
 
 /* Until where someone who was in the room may read shared history: the end, his departure, or nothing when he never was in. */
@@ -99,19 +137,13 @@ static enum fault reader_until(struct call *call, int64_t room_nid, struct slice
         *until = INT64_MAX;
         return FAULT_OK;
     }
+    struct event_row departure;
     if (!slice_eq(now.membership, SLICE("leave")) && !slice_eq(now.membership, SLICE("ban")))
         return FAULT_OK;
-    struct event_rows departure;
-    if ((fault = event_rows_by_nid(call, (struct i64s){&now.event_nid, 1}, &departure)))
-        return fault;
-    if (departure.count == 0 || departure.at[0].replaces_nid == DB_NULL_I64)
-        return FAULT_OK;
-    struct past past;
-    if ((fault = contents_load(call, &departure.at[0].replaces_nid, 1, &past)))
-        return fault;
-    if (slice_eq(json_get_string(content_of(&past, departure.at[0].replaces_nid), "membership"), SLICE("join")))
-        *until = departure.at[0].room_pos;
-    return FAULT_OK;
+    fault = departure_find(call, now.event_nid, &departure);
+    if (!fault)
+        *until = departure.room_pos;
+    return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
 }
 
 enum fault visible_to_user(struct call *call, const struct event_rows *rows, struct slice user_id, bool *visible,
@@ -125,7 +157,8 @@ enum fault visible_to_user(struct call *call, const struct event_rows *rows, str
     const struct slice state_keys[2] = {SLICE(""), user_id};
     struct past past = {0};
     if ((fault = reader_until(call, rows->at[0].room_nid, user_id, &until)) ||
-        (fault = state_key_find(call, types, state_keys, 2, keys)) || (fault = chains_of_rows(call, rows, &past.chains)))
+        (fault = state_key_find(call, types, state_keys, 2, keys)) || (fault = chains_of_rows(call, rows, &past.chains)) ||
+        (fault = assume_setting(call, rows, &past)))
         return fault;
     int64_t *nids = arena_new_array(call->arena, rows->count * 2, int64_t);
     int64_t *found = arena_new_array(call->arena, rows->count * 2, int64_t);
@@ -145,12 +178,12 @@ enum fault visible_to_user(struct call *call, const struct event_rows *rows, str
             joined |= slice_eq(membership, SLICE("join"));
             invited |= slice_eq(membership, SLICE("invite"));
         }
+        joined |= !event_row_state_is_known(row) && slice_eq(row->sender, user_id);
         if (memberships)
             memberships[i] = slice_is_absent(membership) ? SLICE("leave") : membership;
         enum visibility setting = visibility_at(call, &past, row, found[i * 2]);
-        visible[i] = setting == WORLD_READABLE || joined || (setting == SHARED && row->room_pos <= until) ||
-                     (setting == INVITED && (invited || (row->snapshot_nid == 0 && until == INT64_MAX))) ||
-                     (row->snapshot_nid == 0 && until == INT64_MAX && setting == SHARED);
+        visible[i] =
+            setting == WORLD_READABLE || joined || (setting == SHARED && row->room_pos <= until) || (setting == INVITED && invited);
         /* A departure is told to the one who departs, also when he was never in (a rejected invite). */
         visible[i] |= slice_eq(row->type, SLICE("m.room.member")) && slice_eq(row->state_key, user_id);
     }
@@ -188,6 +221,7 @@ static enum fault server_presence(struct call *call, const struct event_rows *ro
         if (slice_eq(rows->at[i].type, SLICE("m.room.member")) &&
             slice_ends_with(rows->at[i].state_key, arena_printf(call->arena, ":%.*s", PRI(server))))
             joined[i] = true; /* a server sees the membership changes of its own users */
+        joined[i] |= !event_row_state_is_known(&rows->at[i]) && slice_eq(id_server_name(rows->at[i].sender), server);
     }
     return FAULT_OK;
 }
@@ -200,7 +234,8 @@ enum fault visible_to_server(struct call *call, const struct event_rows *rows, s
     int64_t key;
     const struct slice type = SLICE("m.room.history_visibility"), state_key = SLICE("");
     struct past past = {0};
-    if ((fault = state_key_find(call, &type, &state_key, 1, &key)) || (fault = chains_of_rows(call, rows, &past.chains)))
+    if ((fault = state_key_find(call, &type, &state_key, 1, &key)) || (fault = chains_of_rows(call, rows, &past.chains)) ||
+        (fault = assume_setting(call, rows, &past)))
         return fault;
     int64_t *nids = arena_new_array(call->arena, rows->count, int64_t), *found = arena_new_array(call->arena, rows->count, int64_t);
     for (size_t i = 0; i < rows->count; i++)
@@ -211,7 +246,8 @@ enum fault visible_to_server(struct call *call, const struct event_rows *rows, s
     enum visibility *settings = arena_new_array(call->arena, rows->count, enum visibility);
     for (size_t i = 0; i < rows->count; i++) {
         settings[i] = visibility_at(call, &past, &rows->at[i], found[i]);
-        visible[i] = settings[i] <= SHARED;
+        /* State outside of the timeline is in every /state and auth chain that a member server asks for: nothing to hide. */
+        visible[i] = settings[i] <= SHARED || (rows->at[i].flags & EVENT_OUTLIER && rows->at[i].flags & EVENT_STATE);
         restricted |= !visible[i];
     }
     if (!restricted)

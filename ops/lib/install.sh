@@ -17,12 +17,13 @@ DOCKER_PACKAGES="docker.io debootstrap iptables"
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$0: $*"; exit 1; }
 
+# sudo may ask for a password when somebody sits there to give it.
 as_root()
 {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     elif command -v sudo >/dev/null; then
-        sudo -n "$@"
+        if [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
     else
         return 1
     fi
@@ -36,7 +37,9 @@ packages_missing()
     printf '%s\n' "$@" | grep -vxF "${have:-/}" || true
 }
 
-apt_install() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@"; }
+# A fresh machine upgrades itself in the background: what holds dpkg's lock then is worth five minutes of waiting.
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"; }
+apt_install() { apt_get install -y --no-install-recommends "$@"; }
 
 # need_packages NAME...: returns when all of them are installed.
 need_packages()
@@ -51,18 +54,38 @@ need_packages()
         as_root mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
     fi
     if ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || ! apt_install $missing >/dev/null 2>&1; then
-        as_root apt-get -qq update || die "cannot refresh the package index; install by hand:" $missing
+        apt_get update || die "cannot refresh the package index; install by hand:" $missing
         apt_install $missing >/dev/null || die "cannot install:" $missing
     fi
 }
 
-# A Go toolchain at least as new as $1 (say 1.21); newer ones fetch what go.mod asks for by themselves.
+version_reaches() { printf '%s\n%s\n' "$2" "$1" | sort -CV; }
+
+# need_go VERSION (say 1.25.0): puts a go command into PATH that can build a module which asks for VERSION. From 1.21 on the go
+# command fetches what go.mod asks for by itself, unless it was told not to. Debian 12 has 1.19, which does not know how, but can
+# download the same toolchain as the module it is published as: it is unpacked into build/go, checked against the checksum database
+# like every module. What remains to be done there is what newer go commands do after the download: execute bits, names of go.mod.
 need_go()
 {
-    PATH=$PATH:/usr/local/go/bin
+    local kept=$MYELIN_ROOT/build/go have module folder
+    PATH=$kept/bin:$PATH:/usr/local/go/bin
     command -v go >/dev/null || need_packages golang-go
-    printf '%s\n%s\n' "$1" "$(go env GOVERSION | sed 's/^go//')" | sort -CV ||
-        die "Go $1 or newer is needed, $(go env GOVERSION) is installed"
+    have=$(cd / && go env GOVERSION | sed 's/^go//')
+    if version_reaches "$have" "$1" || { version_reaches "$have" 1.21 && [ "$(cd / && go env GOTOOLCHAIN)" != local ]; }; then
+        return 0
+    fi
+    module=golang.org/toolchain@v0.0.1-go$1.$(go env GOOS)-$(go env GOARCH)
+    say "go $have is too old: fetching $module (about 70 MB)"
+    rm -rf "$kept.new"
+    mkdir -p "$kept.new"
+    (cd "$kept.new" && GOPATH=$PWD GOMODCACHE=$PWD/mod GOFLAGS=-modcacherw go mod download "$module") >&2 ||
+        die "Go $1 is needed, go $have is installed, and $module cannot be fetched"
+    folder=$kept.new/mod/$module
+    chmod +x "$folder"/bin/* "$folder"/pkg/tool/*/*
+    find "$folder" -name _go.mod -execdir mv {} go.mod ';'
+    rm -rf "$kept"
+    mv "$folder" "$kept"
+    rm -rf "$kept.new"
 }
 
 # Builds the release preset and installs it below $1 (a folder): the binaries that images and outside tests use.

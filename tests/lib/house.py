@@ -1,4 +1,4 @@
-"""A whole Myelin for tests that look behind its doors: its processes, its database's row counts, its log.
+"""A whole Myelin for tests that look behind its doors: its processes, what its database holds, its log.
 
 Programs come from $MYELIN_BUILD (a build folder) or, when that is not set, from an installation of the release preset made for the run.
 """
@@ -6,7 +6,6 @@ Programs come from $MYELIN_BUILD (a build folder) or, when that is not set, from
 import os
 import re
 import shutil
-import signal
 import subprocess
 
 from servers import ROOT, Myelin, myelin_prefix
@@ -32,10 +31,37 @@ def house_prefix(folder, kind):
     return prefix
 
 
+class Psql:
+    """A psql that stays, for tests that ask often: a new one each time costs more than the statement."""
+
+    END = "-- end of the answer --"
+
+    def __init__(self, data):
+        words = ["psql", "-XAtq", "-F", "\t", "-h", os.path.join(data, "run"), "-p", "5432", "-U", "myelin", "-d", "myelin"]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def rows(self, statement):
+        self.process.stdin.write(f"{statement};\n\\echo {self.END}\n")
+        self.process.stdin.flush()
+        lines = []
+        while (line := self.process.stdout.readline().rstrip("\n")) != self.END:
+            if self.process.poll() is not None or line.startswith(("ERROR:", "FATAL:")):
+                raise AssertionError("psql: " + line)
+            lines.append(line.split("\t"))
+        return lines
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
+
+
 class House(Myelin):
     def __init__(self, folder, authority, label, prefix, replicas=2, settings=(), name=None):
         settings = [f"replicas.{kind}={replicas}" for kind in REPLICATED] + ["open_registration=true"] + list(settings)
         super().__init__(folder, authority, label, prefix, settings, name)
+        self.prefix = prefix
+        self.hashing, self.psql = {}, None  # statements of table_hashes, and who runs them
 
     def tool(self, *words):
         done = subprocess.run([self.binary, *words, "--data", self.data], capture_output=True, text=True, timeout=20)
@@ -61,17 +87,24 @@ class House(Myelin):
             raise AssertionError("psql: " + done.stderr.strip())
         return [line.split("\t") for line in done.stdout.splitlines()]
 
-    def row_counts(self, tables):
-        return {name: int(count) for name, count in self.sql(" UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in tables))}
+    def table_hashes(self, without=()):
+        """Table → what it holds, as "rows:hash", for every table that there is but those of `without`."""
+        key = frozenset(without)
+        if key not in self.hashing:
+            tables = [row[0] for row in self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")]
+            if key - set(tables):
+                raise AssertionError(f"no such tables: {sorted(key - set(tables))}")
+            self.hashing[key] = " UNION ALL ".join(
+                f"""SELECT '{table}', count(*) || ':' || md5(coalesce(string_agg(t::text, E'\n' ORDER BY t::text COLLATE "C"), '')) FROM {table} t"""
+                for table in tables if table not in key)
+        self.psql = self.psql or Psql(self.data)
+        return dict(self.psql.rows(self.hashing[key]))
 
-    def kill_everything(self):
-        """As a power cut: every process at once, PostgreSQL included, no shutdown of any kind."""
-        for pid in reversed(self.pids()):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.process.wait()
+    def stop(self):
+        if self.psql:
+            self.psql.stop()
+            self.psql = None
+        super().stop()
 
 
 def copy_logs(folder, kind):

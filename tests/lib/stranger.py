@@ -6,10 +6,13 @@ import sodium
 
 sys.modules.setdefault("nacl.signing", sodium)  # peer.py asks for PyNaCl; what it uses of that is here too
 import base64  # noqa: E402
+import contextlib  # noqa: E402
 import copy  # noqa: E402
 import itertools  # noqa: E402
+import json  # noqa: E402
 import time  # noqa: E402
 
+from nacl.signing import SigningKey  # noqa: E402
 from peer import Peer, canonical, unpadded, without  # noqa: E402
 from matrix import quote  # noqa: E402
 
@@ -20,20 +23,66 @@ class Stranger(Peer):
         self.key_valid_for_ms = 86400000
         self.key_is_forged = False   # the answer's own signature does not fit
         self.served_key_id = self.key_id
+        self.old_key, self.old_key_id = self.new_key(), "ed25519:old"
+        self.old_key_expired_ts = int(time.time() * 1000) - 3600000  # it is served as one of old_verify_keys
         self.asked = []              # paths that others asked for, in order
+        self.received = []           # (method, path, parsed body) of the same
+        self.scripts = {}            # part of a path → function(path, body) that gives the answer, or (status, answer)
         self._txn = itertools.count(1)
+
+    @contextlib.contextmanager
+    def scripted(self, **scripts):
+        """While it lasts, requests whose path has this part are answered so. Names stand for parts: state_ids for /state_ids/."""
+        before = self.scripts
+        self.scripts = {**before, **{f"/{name}/": action for name, action in scripts.items()}}
+        try:
+            yield self
+        finally:
+            self.scripts = before
+
+    def respond(self, method, path, body):
+        try:
+            body = json.loads(body) if body else None
+        except ValueError:
+            body = None
+        self.received.append((method, path, body))
+        for part, action in list(self.scripts.items()):
+            if part in path:
+                self.asked.append(path)
+                answer = action(path, body)
+                return answer if isinstance(answer, tuple) else (200, answer)
+        return super().respond(method, path, body)
+
+    def pdus(self):
+        """All events that transactions brought."""
+        return [pdu for _, path, body in self.received if "/federation/v1/send/" in path for pdu in body["pdus"]]
 
     def answer(self, path):
         self.asked.append(path)
         if not path.startswith("/_matrix/key/v2/server"):
             return super().answer(path)
-        answer = {"server_name": self.name, "valid_until_ts": int(time.time() * 1000) + self.key_valid_for_ms, "old_verify_keys": {},
+        answer = {"server_name": self.name, "valid_until_ts": int(time.time() * 1000) + self.key_valid_for_ms,
+                  "old_verify_keys": {self.old_key_id: {"key": unpadded(bytes(self.old_key.verify_key)), "expired_ts": self.old_key_expired_ts}},
                   "verify_keys": {self.served_key_id: {"key": unpadded(bytes(self.key.verify_key))}}}
         signature = self.key.sign(canonical(answer)).signature
         if self.key_is_forged:
             signature = bytes(64)
         answer["signatures"] = {self.name: {self.served_key_id: unpadded(signature)}}
         return answer
+
+    @staticmethod
+    def new_key():
+        return SigningKey.generate()
+
+    @contextlib.contextmanager
+    def signing_with(self, key, key_id=None):
+        """Everything signed inside is signed by another key."""
+        proper = self.key, self.key_id
+        self.key, self.key_id = key, key_id or self.key_id
+        try:
+            yield
+        finally:
+            self.key, self.key_id = proper
 
     def header(self, destination, method, path, body=None, **changes):
         """An Authorization header. changes: to (what is signed and named), named (only named), key, sig, origin, raw."""

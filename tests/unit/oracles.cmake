@@ -5,6 +5,11 @@ myelin_need(simdjson libsimdjson-dev simdjson)
 if(CMAKE_C_COMPILER_ID MATCHES "Clang" AND NOT CMAKE_CXX_COMPILER)
     set(CMAKE_CXX_COMPILER clang++) # sanitizers and link-time optimisation want one family of compilers
 endif()
+include(CheckLanguage)
+check_language(CXX)
+if(NOT CMAKE_CXX_COMPILER)
+    message(FATAL_ERROR "A C++ compiler is missing (tests only): apt-get install g++, or leave the tests out with -DMYELIN_TESTS=OFF")
+endif()
 enable_language(CXX)
 
 add_library(json_oracles STATIC ${CMAKE_CURRENT_LIST_DIR}/jansson_oracle.c ${CMAKE_CURRENT_LIST_DIR}/simdjson_oracle.cpp)

@@ -212,6 +212,76 @@ static void deferred_functions_may_defer(void **state)
     arena_destroy(&arena);
 }
 
+static void a_mark_is_come_back_to(void **state)
+{
+    struct arena *arena = arena_create(16 << 20);
+    char notes[8] = {0}, *end = notes;
+    struct noted before = {&end, 'b'}, inside = {&end, 'i'}, nested = {&end, 'n'};
+    char *kept = arena_alloc_raw(arena, 100);
+    memset(kept, 'k', 100);
+    arena_defer(arena, note_letter, &before);
+    size_t used = arena_used(arena);
+    for (int round = 0; round < 100; round++) { /* more than the limit in all */
+        end = notes;
+        memset(notes, 0, sizeof notes);
+        struct arena_mark outer = arena_mark(arena);
+        memset(arena_alloc_raw(arena, 1000000), 'x', 1000000);
+        arena_defer(arena, note_letter, &inside);
+        struct arena_mark inner = arena_mark(arena);
+        memset(arena_alloc_raw(arena, 100000), 'y', 100000);
+        arena_defer(arena, note_letter, &nested);
+        arena_release(arena, inner);
+        assert_string_equal(notes, "n");
+        arena_release(arena, outer);
+        assert_string_equal(notes, "ni");
+        assert_int_equal(arena_used(arena), used);
+    }
+    struct arena_mark small = arena_mark(arena); /* within one block */
+    char *first = arena_alloc(arena, 10);
+    arena_release(arena, small);
+    assert_ptr_equal(arena_alloc(arena, 10), first);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(kept[i], 'k');
+    end = notes;
+    memset(notes, 0, sizeof notes);
+    arena_destroy(&arena);
+    assert_string_equal(notes, "b");
+}
+
+static void count_call(void *count)
+{
+    ++*(int *)count;
+}
+
+static void jump_out(void *where)
+{
+    longjmp(*(jmp_buf *)where, 1);
+}
+
+static void a_child_has_its_parents_limit_and_end(void **state)
+{
+    struct arena *parent = arena_create(1 << 20);
+    jmp_buf out;
+    volatile int released = 0;
+    arena_on_limit(parent, jump_out, &out);
+    if (setjmp(out) == 0) {
+        struct arena *child = arena_child(parent);
+        for (int round = 0; round < 100; round++) { /* 50 MB in all, 0.5 MB at a time */
+            arena_alloc(child, 1 << 19);
+            arena_defer(child, count_call, (void *)&released);
+            arena_reset(child);
+            assert_int_equal(released, round + 1);
+        }
+        arena_defer(child, count_call, (void *)&released);
+        arena_alloc(child, 1 << 21);
+        fail_msg("over the limit");
+    }
+    assert_int_equal(released, 100);
+    arena_reset(parent); /* the child goes with it */
+    assert_int_equal(released, 101);
+    arena_destroy(&parent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +292,8 @@ int main(void)
         cmocka_unit_test(running_out_anywhere_is_clean),
         cmocka_unit_test(deferred_functions_run_last_first),
         cmocka_unit_test(deferred_functions_may_defer),
+        cmocka_unit_test(a_mark_is_come_back_to),
+        cmocka_unit_test(a_child_has_its_parents_limit_and_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

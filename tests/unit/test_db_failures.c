@@ -329,6 +329,89 @@ static void a_slow_writer_holds_the_horizon(void **state)
     db_pool_destroy(&pool);
 }
 
+/* ---- PostgreSQL is there and does nothing */
+
+/* The postmaster and all of its children. */
+static void signal_cluster(pid_t postmaster, int signal_)
+{
+    char path[64], children[4096] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)postmaster, (int)postmaster);
+    if (signal_ == SIGSTOP)
+        assert_int_equal(kill(postmaster, signal_), 0); /* no new ones from here on */
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t len = fread(children, 1, sizeof children - 1, file);
+    fclose(file);
+    children[len] = '\0';
+    for (char *at = children, *end; strtol(at, &end, 10) > 0; at = end)
+        kill((pid_t)strtol(at, NULL, 10), signal_);
+    if (signal_ == SIGCONT)
+        assert_int_equal(kill(postmaster, signal_), 0);
+}
+
+struct sleeper {
+    struct db_pool *pool;
+    int64_t late_ms;
+    enum fault fault;
+};
+enum { SLEEPERS = 4, ROUNDS = 3, FROZEN_DEADLINE_MS = 300 };
+
+/* Several calls one after another, as a handler thread makes them. */
+static void *call_while_frozen(void *context)
+{
+    struct sleeper *sleeper = context;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct arena *arena = arena_create(1 << 20);
+        union db_value value;
+        int64_t begun_ms = clock_monotonic_ms();
+        enum fault fault = ask(sleeper->pool, arena, &backend_pid, (union db_value){0}, FROZEN_DEADLINE_MS, &value);
+        arena_destroy(&arena); /* gives the connection back */
+        int64_t late_ms = clock_monotonic_ms() - begun_ms - FROZEN_DEADLINE_MS;
+        if (late_ms > sleeper->late_ms)
+            sleeper->late_ms = late_ms;
+        sleeper->fault = i == 0 ? fault : sleeper->fault;
+    }
+    return NULL;
+}
+
+static void a_frozen_server_holds_nobody_beyond_the_deadline(void **state)
+{
+    struct db_pool *pool = db_pool_create(pg.url, "", SLEEPERS);
+    struct sleeper sleepers[SLEEPERS];
+    pthread_t threads[SLEEPERS];
+    struct arena *arena = arena_create(1 << 20);
+    struct db_batch *holders[SLEEPERS];
+    for (int i = 0; i < SLEEPERS; i++) { /* a connection for each */
+        holders[i] = db_transaction(pool, arena, in_ms(10000));
+        db_add(holders[i], &backend_pid, NULL);
+        assert_int_equal(db_step(holders[i]), FAULT_OK);
+    }
+    for (int i = 0; i < SLEEPERS; i++)
+        assert_int_equal(db_commit(holders[i]), FAULT_OK);
+    char folder[1100], line[64] = "";
+    snprintf(folder, sizeof folder, "%s/postmaster.pid", pg_sql(&pg, "SHOW data_directory"));
+    FILE *file = fopen(folder, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(line, sizeof line, file));
+    fclose(file);
+    pid_t postmaster = (pid_t)strtol(line, NULL, 10);
+    signal_cluster(postmaster, SIGSTOP);
+    for (int i = 0; i < SLEEPERS; i++) {
+        sleepers[i] = (struct sleeper){.pool = pool};
+        pthread_create(&threads[i], NULL, call_while_frozen, &sleepers[i]);
+    }
+    for (int i = 0; i < SLEEPERS; i++)
+        pthread_join(threads[i], NULL);
+    signal_cluster(postmaster, SIGCONT);
+    for (int i = 0; i < SLEEPERS; i++) {
+        assert_int_equal(sleepers[i].fault, FAULT_DEADLINE);
+        assert_true(sleepers[i].late_ms < 1000);
+    }
+    assert_true(number(pool, arena, &backend_pid, 0) > 0);
+    arena_destroy(&arena);
+    db_pool_destroy(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +426,7 @@ int main(void)
         cmocka_unit_test(a_write_has_its_own_limit),
         cmocka_unit_test(a_bulk_write_says_so),
         cmocka_unit_test(a_slow_writer_holds_the_horizon),
+        cmocka_unit_test(a_frozen_server_holds_nobody_beyond_the_deadline),
     };
     pg = pg_start();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,7 +83,12 @@ static void paths_and_methods(void **state)
         {"GET", "/_matrix/client/v3/rooms//state", NULL, false},
         {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.name", "send_state", true},
         {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.name/", "send_state", true},
-        {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.member/@u:b", "send_state", true},
+        {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.member/@u:b", "set_member", true},
+        {"PUT", "/_matrix/client/v3/rooms/!a:b/state/%6d.room%2Emember/@u:b", "set_member", true},
+        {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.member%2f/@u:b", "send_state", true},
+        {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.member%/@u:b", "send_state", true},
+        {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.canonical_alias/", "set_canonical_alias", true},
+        {"PUT", "/_matrix/client/v3/rooms/!a:b/state/m.room.canonical_alias/key", "send_state", true},
         {"PUT", "/_matrix/client/v3/rooms/!a:b/state//", NULL, false},
         {"GET", "/_matrix/client/v3/register/available", "register_available", true},
     };

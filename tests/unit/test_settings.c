@@ -1,7 +1,9 @@
 /* The configuration: what is accepted, what is refused and with which words, and that a dump read back is the same. */
 #include "lib/base/arena.h"
+#include "lib/kit/endpoints.h"
 #include "lib/kit/settings.h"
 #include "lib/kit/settings_internal.h"
+#include "lib/matrix/room_version.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,6 +53,12 @@ static const struct {
     {"size", "room_cache_size: 3 bananas\n", NULL, "must be a size"},
     {"size too big", "room_cache_size: 9223372036854775807KiB\n", NULL, "must be a size"},
     {"duration", "body_timeout: soon\n", NULL, "must be a duration"},
+    {"one of", "password_cost: cheap\nlog_level: debug\n", NULL, NULL},
+    {"none of", "server_name: x\npassword_cost: cheep\n", NULL, ":2: password_cost: must be one of: normal cheap"},
+    {"a part of one", "log_level: inf\n", NULL, ":1: log_level: must be one of: error warn info debug"},
+    {"two of", "log_level: info debug\n", NULL, ":1: log_level: must be one of"},
+    {"nothing of", NULL, "log_level=", "log_level: must be one of"},
+    {"a room version to come", "default_room_version: 13\n", NULL, ":1: default_room_version: must be one of"},
     {"list for one value", "server_name: [a, b]\n", NULL, "must be one value"},
     {"list of lists", "trusted_proxies: [[a]]\n", NULL, "plain values only"},
     {"map for a value", "server_name: {a: b}\n", NULL, "server_name.a: is not a known key"},
@@ -152,6 +160,55 @@ static void test_document_names_every_key(void **state)
     assert_non_null(strstr(text, "| `body_timeout` | duration | `1m` |"));
 }
 
+/* The words of the setting are a copy: lib/kit cannot expand the table of versions at compile time. */
+static void test_default_room_version_may_be_each(void **state)
+{
+    struct settings settings;
+    const char *error;
+    size_t count = 0;
+    for (const struct room_version *version; (version = room_version_at(count)); count++) {
+        if (!load(NULL, arena_printf(arena, "default_room_version=%s", version->id).at, &settings, &error))
+            fail_msg("%s", error);
+    }
+    assert_int_equal(count, 12);
+}
+
+static const struct {
+    const char *list, *wrong; /* NULL: accepted */
+    int count;
+    const char *host, *port; /* of the last */
+    bool tls;
+} listeners[] = {
+    {"", NULL, 0, "", "", false},
+    {"127.0.0.1:8008", NULL, 1, "127.0.0.1", "8008", false},
+    {"127.0.0.1:8008,tls", NULL, 1, "127.0.0.1", "8008", true},
+    {" *:80 , [::1]:8448 , tls ", NULL, 2, "::1", "8448", true},
+    {"a:1,tls,b:2,plain", NULL, 2, "b", "2", false},
+    {":0", NULL, 1, "", "0", false},
+    {"8008", "8008", -1, "", "", false},
+    {"tls,a:1", "tls", -1, "", "", false},
+    {"a:1,::1:2", "::1:2", -1, "", "", false},
+    {"a:65536", "a:65536", -1, "", "", false},
+    {"a:http", "a:http", -1, "", "", false},
+    {"a:1,TLS", "TLS", -1, "", "", false},
+};
+
+static void test_listeners(void **state)
+{
+    for (size_t i = 0; i < sizeof listeners / sizeof listeners[0]; i++) {
+        struct endpoint found[ENDPOINTS_MAX] = {0};
+        struct slice wrong = SLICE("");
+        int count = endpoints_parse(listeners[i].list, found, 0, &wrong);
+        if (count != listeners[i].count || (count < 0 && !slice_eq(wrong, slice_from_cstr(listeners[i].wrong))))
+            fail_msg("\"%s\": %d, \"%.*s\"", listeners[i].list, count, PRI(wrong));
+        if (count > 0) {
+            assert_string_equal(found[count - 1].host, listeners[i].host);
+            assert_string_equal(found[count - 1].port, listeners[i].port);
+            assert_int_equal(found[count - 1].tls, listeners[i].tls);
+        }
+    }
+}
+
 int main(void)
 {
     arena = arena_create(16 * 1024 * 1024);
@@ -162,6 +219,8 @@ int main(void)
         cmocka_unit_test(test_dump_is_read_back),
         cmocka_unit_test(test_missing_file),
         cmocka_unit_test(test_document_names_every_key),
+        cmocka_unit_test(test_default_room_version_may_be_each),
+        cmocka_unit_test(test_listeners),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     close(file);

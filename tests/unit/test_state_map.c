@@ -81,7 +81,10 @@ static void test_random_histories(void **state)
             }
             assert_int_equal(whole.count, expected);
             struct state_map before = state_chain_read(arena, chain, chain_of(all, parent, chain));
-            struct state_map redone = state_map_apply(arena, before, state_map_diff(arena, before, whole));
+            struct state_map diff = state_map_diff(arena, before, whole), redone = state_map_apply(arena, before, diff);
+            assert_int_equal(state_map_distance(before, whole), diff.count);
+            assert_int_equal(state_maps_equal(before, whole), diff.count == 0);
+            assert_true(state_maps_equal(redone, whole) && state_map_distance(whole, whole) == 0);
             assert_int_equal(redone.count, whole.count);
             assert_memory_equal(redone.pairs, whole.pairs, whole.count * sizeof *whole.pairs);
         }
@@ -129,6 +132,9 @@ static void test_damaged_deltas_are_refused(void **state)
         assert_false(state_delta_decode(arena, slice_sub(good, 0, length), &out));
     assert_false(state_delta_decode(arena, arena_concat(arena, (struct slice[]){good, SLICE("x")}, 2), &out));
     assert_false(state_delta_decode(arena, SLICE("\xff\xff\xff\xff\x0f"), &out));
+    assert_false(state_delta_decode(arena, SLICE("\x02\x04\x02\x00\x02"), &out)); /* the same key twice */
+    assert_false(state_delta_decode(arena, SLICE("\x01\x04\x00"), &out));         /* event 0 that is no removal */
+    assert_false(state_delta_decode(arena, SLICE("\x01\x04\x01"), &out));         /* event −1 */
     arena_destroy(&arena);
 }
 

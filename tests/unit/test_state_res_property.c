@@ -3,6 +3,7 @@
  * A failure prints the seed of its room: MYELIN_SEED=… runs that room alone. MYELIN_ROOMS=… runs more of them. */
 #include "tests/unit/test_state_res_model.h"
 #include "tests/unit/test_state_res_model_v1.h"
+#include "tests/unit/test_state_res_reduced.h"
 
 enum { USERS = 6, EVENTS = 90, ROOMS_PER_VERSION = 25, RECENT = 12 };
 static const char *const users[USERS] = {"@root:a", "@alice:a", "@bob:b", "@charlie:c", "@dora:d", "@ella:e"};
@@ -34,6 +35,10 @@ static void compare(struct random_room *room, const struct test_room_state *sets
             fail_msg("seed %llu, version %s, %zu sets, %.*s/%.*s: event %d, the model says %d", (unsigned long long)room->seed,
                      graph->version->id, count, PRI(graph->keys[key].type), PRI(graph->keys[key].state_key), real.event[key],
                      model.event[key]);
+    struct test_room_state reduced = test_resolve_reduced(graph, sets, count);
+    if (memcmp(&reduced, &real, sizeof real) != 0)
+        fail_msg("seed %llu, version %s, %zu sets: what was left out was needed", (unsigned long long)room->seed,
+                 graph->version->id, count);
     room->comparisons++;
 
     /* The order of the sets does not matter, nor does naming one twice. */

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -121,6 +122,38 @@ static pid_t await_ready(const char *kind, pid_t besides)
     shell("tail -n 20 %s/log %s/data/postgres.log", folder, folder);
     fail_msg("%s is not ready", kind);
     return 0;
+}
+
+static int listed(const char *kind)
+{
+    char line[512];
+    int count = 0;
+    FILE *pipe = popen(arena_printf(arena, "%s worker list --data %s/data 2>/dev/null", program, folder).at, "re");
+    assert_non_null(pipe);
+    while (fgets(line, sizeof line, pipe))
+        count += strncmp(line, kind, strlen(kind)) == 0;
+    pclose(pipe);
+    return count;
+}
+
+/* How long it took until so many of a kind were listed. */
+static int64_t await_listed(const char *kind, int count)
+{
+    int64_t start_ms = clock_monotonic_ms();
+    while (listed(kind) != count) {
+        if (clock_monotonic_ms() - start_ms > PATIENCE_MS)
+            fail_msg("not %d of %s", count, kind);
+        usleep(20000);
+    }
+    return clock_monotonic_ms() - start_ms;
+}
+
+static void await_logged(const char *text)
+{
+    for (int64_t until_ms = clock_monotonic_ms() + PATIENCE_MS; clock_monotonic_ms() < until_ms; usleep(20000))
+        if (shell("grep -q '%s' %s/log", text, folder) == 0)
+            return;
+    fail_msg("the log does not say: %s", text);
 }
 
 static bool answers_database(void)
@@ -268,6 +301,37 @@ static void test_worker_is_replaced(void **state)
     assert_int_equal(shell("%s worker drain nobody --data %s/data 2>/dev/null", program, folder), 1);
 }
 
+/* A worker that stops talking is passed over while another of its kind is there, comes back when it talks, and is killed after ten
+ * seconds of silence. The only one of its kind stays on the list: there is nobody to take its calls. */
+static void test_silent_worker_is_passed_over(void **state)
+{
+    pid_t rooms = await_ready("rooms", 0), signing = await_ready("signing", 0);
+    await_listed("rooms", 2);
+    kill(rooms, SIGSTOP);
+    int64_t took_ms = await_listed("rooms", 1);
+    print_message("left the list after %lld ms\n", (long long)took_ms);
+    assert_true(took_ms >= 1500); /* it may have beaten a second before */
+    kill(rooms, SIGCONT);
+    await_listed("rooms", 2);
+    kill(signing, SIGSTOP);
+    await_logged("worker is silent.*\"pid\":%d"[0] ? "worker is silent" : "");
+    assert_int_equal(listed("signing"), 1);
+    await_ready("signing", signing);
+    await_logged("worker hung and was killed");
+}
+
+static void test_reload(void **state)
+{
+    shell("cp %s/data/config.yaml %s/kept && echo 'log_level: loud' >>%s/data/config.yaml", folder, folder, folder);
+    kill(supervisor, SIGHUP);
+    await_logged("the new configuration is refused, the old one stays");
+    await_logged("config.yaml:[0-9]*: log_level: must be one of: error warn info debug");
+    shell("cp %s/kept %s/data/config.yaml && echo 'connections_max: 77' >>%s/data/config.yaml", folder, folder, folder);
+    kill(supervisor, SIGHUP);
+    await_logged("configuration read again");
+    assert_true(await_ready("rooms", 0) > 0);
+}
+
 static void test_killed_postgres_returns(void **state)
 {
     pid_t before = await_ready("postgres", 0);
@@ -300,7 +364,7 @@ static void test_crashed_folder_recovers(void **state)
 static void test_name_cannot_change(void **state)
 {
     int status;
-    kill(supervisor, SIGTERM);
+    kill(supervisor, SIGINT); /* as Ctrl-C */
     assert_int_equal(waitpid(supervisor, &status, 0), supervisor);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     await_everyone_gone();
@@ -309,6 +373,65 @@ static void test_name_cannot_change(void **state)
                      1);
     assert_int_equal(shell("grep -q 'belongs to the server test.example' %s/other", folder), 0);
     await_everyone_gone();
+}
+
+static int listen_somewhere(int *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int on = 1, made = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(made, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on); /* as a frontend does */
+    assert_int_equal(bind(made, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(made, 1), 0);
+    assert_int_equal(getsockname(made, (struct sockaddr *)&address, &len), 0);
+    *port = ntohs(address.sin_port);
+    return made;
+}
+
+/* What cannot work is refused before anything starts, in words that name it. */
+static void test_refusals(void **state)
+{
+    int port, taken = listen_somewhere(&port);
+    const char *in_use = arena_printf(arena, "client_listen=127.0.0.1:%d", port).at;
+    const char *says_in_use = arena_printf(arena, "client_listen 127.0.0.1:%d is in use", port).at;
+    const struct {
+        const char *setting, *says;
+    } refused[] = {
+        {in_use, says_in_use},
+        {"federation_listen=127.0.0.1", "federation_listen: \"127.0.0.1\" is not address:port"},
+        {"client_listen=127.0.0.1:0,ssl", "client_listen: \"ssl\" is not address:port"},
+        {"client_listen=no.such.host.invalid:80", "client_listen no.such.host.invalid:80 "},
+        {"bus_listen=0.0.0.0", "bus_listen: 0.0.0.0 is no address that other machines can connect to"},
+        {"bus_listen=10.0.0.1:7000", "bus_listen: \"10.0.0.1:7000\" must be a numeric address without a port"},
+        {"bus_listen=host.example", "bus_listen: \"host.example\" must be a numeric address without a port"},
+        {"bus_listen=fd00::1", "bus_listen: an IPv6 address wants brackets: \\[fd00::1\\]"},
+        {"bus_listen=[fd00::1]", "bus_listen needs cluster_secret"},
+        {"password_cost=free", "password_cost: must be one of: normal cheap"},
+        {"default_room_version=13", "default_room_version: must be one of"},
+        {"server_name=bad name", "server_name \"bad name\" is not a valid server name"},
+        {"replicas=rooms=0,signing=0,frontend=0", "there is nothing to run"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        int status = shell("timeout 20 %s/doors/myelin up --data %s/refused --schema " MYELIN_SOURCE_DIR
+                           "/schema --server-name test.example --set federation_listen=127.0.0.1:0 --set client_listen=127.0.0.1:0 "
+                           "--set '%s' >%s/why 2>&1",
+                           folder, folder, refused[i].setting, folder);
+        if (status != 1 || shell("grep -q '%s' %s/why", refused[i].says, folder) != 0) {
+            shell("cat %s/why", folder);
+            fail_msg("--set %s: exit %d", refused[i].setting, status);
+        }
+        assert_int_equal(shell("test -e %s/refused/postgres", folder), 1);
+    }
+    close(taken);
+}
+
+static void test_init_refuses_before_it_writes(void **state)
+{
+    assert_int_equal(shell("%s init --data %s/unnamed --schema " MYELIN_SOURCE_DIR "/schema --server-name 'bad name' 2>%s/why",
+                           program, folder, folder),
+                     1);
+    assert_int_equal(shell("grep -q 'not a valid server name' %s/why", folder), 0);
+    assert_int_equal(shell("test -e %s/unnamed/config.yaml -o -e %s/unnamed/signing.key", folder, folder), 1);
 }
 
 static bool copy_programs(void)
@@ -321,8 +444,10 @@ static bool copy_programs(void)
         return false;
     chmod(folder, 0755);
     program = arena_printf(arena, "%s/myelin", folder).at;
-    return shell("cp '%.*s/../myelin' %s && cp '%s' %s/myelin-rooms && ln %s/myelin-rooms %s/myelin-signing", (int)(slash - self),
-                 self, program, self, folder, folder, folder) == 0;
+    return shell("cp '%.*s/../myelin' %s && cp '%s' %s/myelin-rooms && ln %s/myelin-rooms %s/myelin-signing "
+                 "&& mkdir -m 755 %s/doors && ln %s/myelin %s/myelin-rooms %s/doors && ln %s/myelin-rooms %s/doors/myelin-frontend",
+                 (int)(slash - self), self, program, self, folder, folder, folder, folder, folder, folder, folder, folder,
+                 folder) == 0;
 }
 
 static int free_port(void)
@@ -355,10 +480,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_second_supervisor_is_refused),
         cmocka_unit_test(test_killed_worker_returns),
         cmocka_unit_test(test_worker_is_replaced),
+        cmocka_unit_test(test_silent_worker_is_passed_over),
+        cmocka_unit_test(test_reload),
         cmocka_unit_test(test_killed_postgres_returns),
         cmocka_unit_test(test_nothing_outlives_the_supervisor),
         cmocka_unit_test(test_crashed_folder_recovers),
         cmocka_unit_test(test_name_cannot_change),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_init_refuses_before_it_writes),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (supervisor > 0)

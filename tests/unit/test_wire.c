@@ -13,7 +13,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "lib/kit/wire.h"
+#include "lib/kit/wire_internal.h"
 
 static const struct wire_header sample = {
     .major = WIRE_MAJOR,
@@ -166,6 +166,63 @@ static void junk_is_dropped_whole(void **state)
     arena_destroy(&arena);
 }
 
+static void wait_for_event(void *monitor, uint16_t wanted)
+{
+    for (uint16_t event = 0; event != wanted;) {
+        uint8_t frame[6];
+        assert_true(readable(monitor, 5000));
+        assert_int_equal(zmq_recv(monitor, frame, sizeof frame, 0), sizeof frame);
+        memcpy(&event, frame, sizeof event);
+        assert_true(zmq_recv(monitor, frame, sizeof frame, 0) >= 0); /* the address */
+    }
+}
+
+/* The peer dies between two frames of a message: that one is lost, the next one arrives whole at whoever comes in its place. */
+static void a_peer_dies_in_the_middle_of_a_message(void **state)
+{
+    struct settings none = {.cluster_secret = ""};
+    struct arena *arena = arena_create(1024 * 1024);
+    struct slice frames[] = {SLICE("one"), SLICE("two"), SLICE("three")};
+    char path[64];
+    snprintf(path, sizeof path, "ipc:///tmp/myelin-test-death-%d", (int)getpid());
+    for (size_t sent = 1; sent < 5; sent++) {
+        struct line line = line_open(path, "", "");
+        void *monitor = zmq_socket(line.zmq, ZMQ_PAIR);
+        struct wire_message good = {.header = sample, .body = {.head = SLICE("whole")}}, in;
+        assert_int_equal(
+            zmq_socket_monitor(line.dealer, "inproc://monitor", ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED), 0);
+        assert_int_equal(zmq_connect(monitor, "inproc://monitor"), 0);
+        assert_true(send_until(line.dealer, &good, 5000));
+        assert_true(readable(line.router, 5000));
+        assert_true(wire_receive(line.router, arena, true, &in));
+        assert_true(wire_send(line.router, &in)); /* an answer that is not read yet keeps the dead connection's end open */
+        assert_true(readable(line.dealer, 5000));
+        struct parcel *parcel = parcel_create(SLICE_ABSENT, &sample, SLICE("torn"), (struct slices){frames, 3});
+        for (size_t i = 0; i < sent; i++)
+            assert_true(zmq_msg_send(&parcel->frames[i], line.dealer, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0);
+        zmq_close(line.router);
+        wait_for_event(monitor, ZMQ_EVENT_DISCONNECTED);
+        readable(line.dealer, 0); /* ZeroMQ looks at its mail */
+        assert_true(parcel_send_from(line.dealer, &parcel, sent));
+        assert_null(parcel);
+        wire_receive(line.dealer, arena, false, &in); /* if it is still there */
+        line.router = zmq_socket(line.zmq, ZMQ_ROUTER);
+        assert_true(wire_secure_socket(line.zmq, line.router, &none, path, true));
+        assert_int_equal(zmq_bind(line.router, path), 0);
+        wait_for_event(monitor, ZMQ_EVENT_HANDSHAKE_SUCCEEDED);
+        assert_true(send_until(line.dealer, &good, 5000));
+        assert_true(readable(line.router, 5000));
+        assert_true(wire_receive(line.router, arena, true, &in));
+        assert_true(slice_eq(in.body.head, SLICE("whole")));
+        assert_int_equal(in.body.frames.len, 0);
+        zmq_socket_monitor(line.dealer, NULL, 0);
+        zmq_close(monitor);
+        line_close(&line);
+    }
+    unlink(path + 6);
+    arena_destroy(&arena);
+}
+
 static void without_the_secret_there_is_no_handshake(void **state)
 {
     struct wire_message out = {.header = sample, .body = {.head = SLICE("h")}};
@@ -219,6 +276,7 @@ int main(void)
         cmocka_unit_test(other_headers_are_refused),
         cmocka_unit_test(ipc_and_curve_carry_messages),
         cmocka_unit_test(junk_is_dropped_whole),
+        cmocka_unit_test(a_peer_dies_in_the_middle_of_a_message),
         cmocka_unit_test(without_the_secret_there_is_no_handshake),
         cmocka_unit_test(a_stranger_with_the_servers_key_is_refused),
         cmocka_unit_test(tcp_needs_a_secret),

@@ -80,9 +80,24 @@ static struct reply login_flows(struct call *call)
     return reply_json(&w);
 }
 
-/* Publishes body.key; with "token" it is a revocation. */
+static const enum db_type no_columns[] = {DB_BIGINT};
+static const struct db_statement slow_write = {.name = "slow_write",
+                                               .sql = "UPDATE account SET created_ts = 1 WHERE user_id = '@u:test' "
+                                                      "AND pg_sleep(10)::text IS NOT NULL RETURNING 1::bigint",
+                                               .columns = no_columns,
+                                               .column_count = 1,
+                                               .writes = true};
+
+/* Publishes body.key; with "token" it is a revocation. With "lose": a write whose answer does not come in time. */
 static struct reply login_user(struct call *call)
 {
+    if (json_get_bool(call->json, "lose", false)) {
+        call->deadline_ms = clock_monotonic_ms() + 200;
+        struct db_batch *batch = call_batch(call);
+        db_add(batch, &slow_write, NULL);
+        enum fault fault = db_run(batch);
+        return fault ? call_fail(call, fault, NULL) : reply_empty();
+    }
     bool token = json_get_bool(call->json, "token", false);
     stream_publish(call->worker, token ? STREAM_token : STREAM_profile, json_get_string(call->json, "key"), 0, 0, SLICE("payload"));
     return reply_empty();
@@ -455,6 +470,22 @@ static void streams_between_processes(void **state)
     actor_kill(&play->accounts);                              /* what it committed may not have been published: its end is a gap */
     introduce_all(play);
     wait_for_gaps(play, other, before + 1);
+    wait_for_gaps(play, other, before + 2); /* what was on its way to PostgreSQL is there by now */
+}
+
+/* Nobody knows whether it was committed: those who listen look, at once and once more when it must be decided. */
+static void a_lost_commit_is_a_gap_twice(void **state)
+{
+    struct play *play = *state;
+    play->second = actor_start(&play->stage, &accounts);
+    introduce_all(play);
+    void *other = play->other = dial(&play->stage, &play->second);
+    wait_for_gaps(play, other, 2);
+    int64_t before = number_of(play, other, "gaps");
+    expect(http(play, "POST", V3 "login", NULL, "{\"lose\":true}"), 504, "M_UNKNOWN");
+    wait_for_gaps(play, other, before + 1);
+    wait_for_gaps(play, other, before + 2);
+    assert_int_equal(number_of(play, other, "gaps"), before + 2);
 }
 
 static void revoked_tokens(void **state)
@@ -549,10 +580,15 @@ int main(int argc, char **argv)
     scripted_main(argc, argv, kinds, 2);
     const struct CMUnitTest tests[] = {
 #define PLAY(f) cmocka_unit_test_setup_teardown(f, open_play, close_play)
-        PLAY(access_tokens),  PLAY(bodies),
-        PLAY(parameters),     PLAY(servers),
-        PLAY(parking),        PLAY(streams_between_processes),
-        PLAY(revoked_tokens), PLAY(slots_have_one_owner),
+        PLAY(access_tokens),
+        PLAY(bodies),
+        PLAY(parameters),
+        PLAY(servers),
+        PLAY(parking),
+        PLAY(streams_between_processes),
+        PLAY(revoked_tokens),
+        PLAY(slots_have_one_owner),
+        PLAY(a_lost_commit_is_a_gap_twice),
         PLAY(metrics),
     };
     if (getenv("ONLY"))

@@ -19,7 +19,7 @@ if(TARGET myelin-discovery)
     set_tests_properties(worker/discovery worker/discovery_process PROPERTIES LABELS worker TIMEOUT 300)
 
     # The unit and fuzz programs are made before this list is read; they get discovery's pure parts from here.
-    foreach(target test_discovery_parts fuzz_well_known)
+    foreach(target test_discovery_parts fuzz_well_known fuzz_dns)
         if(TARGET ${target})
             target_link_libraries(${target} PRIVATE discovery_steps)
         endif()

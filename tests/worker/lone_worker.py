@@ -17,7 +17,7 @@ class LoneWorker:
     def __init__(self, program, bus_call, files=(), environment=(), **settings):
         """files: (name, content) to be in the data folder."""
         self.folder = tempfile.mkdtemp(prefix="lone-", dir="/tmp")
-        self.bus_call, self.packets, self.ended = bus_call, [], threading.Event()
+        self.bus_call, self.packets, self.ended, self.problem = bus_call, [], threading.Event(), None
         self.secret = settings.get("cluster_secret")
         for name, content in files:
             with open(os.path.join(self.folder, name), "w") as file:
@@ -45,25 +45,33 @@ class LoneWorker:
             pass  # it ended; the test will see
 
     def _read(self):
-        """A process that dies may leave half a packet behind: that is an end like any other."""
-        with self.control.makefile("rb") as stream:
-            while len(head := stream.read(4)) == 4:
-                size = struct.unpack("<I", head)[0]
-                if len(body := stream.read(size)) < size:
-                    break
-                self.packets.append(json.loads(body))
-        self.ended.set()
+        """A process that dies may leave half a packet behind, and stop() closes the socket under our hands: ends like any other."""
+        try:
+            with self.control.makefile("rb") as stream:
+                while len(head := stream.read(4)) == 4:
+                    size = struct.unpack("<I", head)[0]
+                    if len(body := stream.read(size)) < size:
+                        break
+                    self.packets.append(json.loads(body))
+        except (OSError, ValueError) as problem:  # ValueError: what came is no packet; a test that waits for one says what was logged
+            self.problem = problem
+        finally:
+            self.ended.set()
 
     def packet(self, kind, seconds=15, **wanted):
         """The first such packet; None when the worker ends without it."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            over = self.ended.is_set()  # asked first: its last packets are still looked at
             for packet in list(self.packets):
                 if packet["type"] == kind and all(packet.get(key) == value for key, value in wanted.items()):
                     return packet
-            if self.ended.wait(0.01):
+            if over and isinstance(self.problem, ValueError):
+                break
+            if over:
                 return None
-        raise AssertionError(f"no {kind}: {self.logged()}")
+            self.ended.wait(0.01)
+        raise AssertionError(f"no {kind}: {self.problem or ''} {self.logged()}")
 
     def calls(self, *calls, rank=1, times=1):
         """(message, request) … → answers."""

@@ -97,7 +97,7 @@ class Registration(Case):
         guest = Device(HERE)
         guest.take(self.works(guest.post("/register?kind=guest")))
         self.assertTrue(self.works(guest.get("/account/whoami"))["is_guest"])
-        self.fails(guest.get("/devices"), 403, "M_GUEST_ACCESS_FORBIDDEN")
+        self.fails(guest.post("/logout/all"), 403, "M_GUEST_ACCESS_FORBIDDEN")
         self.fails(Device(HERE).post("/register?kind=king"), 404, "M_UNRECOGNIZED")
 
     def test_shared_secret(self):
@@ -109,6 +109,52 @@ class Registration(Case):
         self.fails(shared_secret(device, "us,er")[0], 400, "M_INVALID_USERNAME")
         named, _ = shared_secret(device, "n" + secrets.token_hex(4), displayname="Näme")
         self.assertEqual(self.works(device.get(f"/profile/{quote(named[1]['user_id'])}/displayname")), {"displayname": "Näme"})
+
+
+class Guests(Case):
+    def guest(self):
+        guest = Device(HERE)
+        return guest.take(self.works(guest.post("/register?kind=guest")))
+
+    def test_api(self):
+        """What the specification opens to guests ("Guest Access"), and what not."""
+        guest, user = self.guest(), self.user()
+        self.assertEqual([one["device_id"] for one in self.works(guest.get("/devices"))["devices"]], [guest.device_id])
+        self.works(guest.put("/devices/" + guest.device_id, {"display_name": "visiting"}))
+        self.assertEqual(self.works(guest.get("/devices/" + guest.device_id))["display_name"], "visiting")
+        own = f"/profile/{quote(guest.user_id)}/"
+        self.works(guest.put(own + "displayname", {"displayname": "Guest"}))
+        self.works(guest.delete(own + "displayname"))
+        self.fails(guest.put(own + "avatar_url", {"avatar_url": "mxc://a/b"}), 403, "M_GUEST_ACCESS_FORBIDDEN")
+        self.fails(guest.delete(own + "avatar_url"), 403, "M_GUEST_ACCESS_FORBIDDEN")
+        self.works(guest.post("/keys/upload"))
+        self.works(guest.post("/keys/query", {"device_keys": {user.user_id: []}}))
+        self.works(guest.post("/keys/claim", {"one_time_keys": {}}))
+        self.works(guest.put("/sendToDevice/x.y/1", {"messages": {user.user_id: {"*": {}}}}))
+        for method, path in (("POST", "/createRoom"), ("DELETE", "/devices/" + guest.device_id), ("GET", "/keys/changes?from=s1"), ("POST", "/logout/all")):
+            self.fails(guest.ask(method, path, {} if method == "POST" else None), 403, "M_GUEST_ACCESS_FORBIDDEN")
+
+    def test_rooms(self):
+        guest, host = self.guest(), self.user()
+        access = lambda how: {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": how}}
+        for closed in (host.room(), host.room(initial_state=[access("forbidden")])):
+            self.fails(guest.post(f"/rooms/{quote(closed)}/join"), 403, "M_GUEST_ACCESS_FORBIDDEN")
+            self.fails(guest.put(f"/rooms/{quote(closed)}/state/m.room.member/{quote(guest.user_id)}", {"membership": "join"}), 403,
+                       "M_GUEST_ACCESS_FORBIDDEN")
+        self.fails(guest.post(f"/join/{quote('!unknown:' + THERE.name)}?via={THERE.name}"), 403, "M_GUEST_ACCESS_FORBIDDEN")
+        rooms = [host.room(initial_state=[access("can_join")]) for _ in range(2)]
+        at = lambda room: "/rooms/" + quote(room)
+        for room in rooms:
+            self.works(guest.post(at(room) + "/join"))
+            self.works(guest.put(at(room) + "/send/m.room.message/1", {"body": "hello"}))
+        self.works(guest.post(at(rooms[0]) + "/leave"))
+        self.works(guest.post(at(rooms[0]) + "/join"))
+        self.works(host.put(at(rooms[0]) + "/state/m.room.guest_access/", {"guest_access": "forbidden"}))
+        members = lambda room: self.works(host.get(at(room) + "/joined_members"))["joined"]
+        wait_until(lambda: guest.user_id not in members(rooms[0]))
+        self.assertEqual(self.works(host.get(at(rooms[0]) + "/state/m.room.member/" + quote(guest.user_id))), {"membership": "leave"})
+        self.assertIn(guest.user_id, members(rooms[1]))
+        self.fails(guest.post(at(rooms[0]) + "/join"), 403, "M_GUEST_ACCESS_FORBIDDEN")
 
 
 class Sessions(Case):

@@ -12,7 +12,7 @@ from outbound_rig import NAME, OUR_KEY, ROOT, Rig, is_signed, now_ms, unpadded, 
 BUILD = sys.argv.pop(1)
 KINDS = ("signing", "discovery", "sender", "keys", "frontend")
 DAY = 86400000
-FAULTS = re.findall(r"^FAULT\((\w+),", open(os.path.join(ROOT, "proto/faults.def"), encoding="utf-8").read(), re.M)
+FAULTS = {int(number): name for name, number in re.findall(r"^FAULT\((\w+), (\d+),", open(os.path.join(ROOT, "proto/faults.def"), encoding="utf-8").read(), re.M)}
 
 
 def entries(*rows):

@@ -108,6 +108,22 @@ class Events(unittest.TestCase):
             rig.say(room, "e")
             wait_until(lambda: peer.bodies()[-1] == "e", 1, "live again")
 
+    def test_redacted_meanwhile(self):
+        with Rig(BUILD, ALL) as rig:
+            peer = rig.peer()
+            room = rig.room(peer)
+            rig.say(room, "a")
+            wait_until(lambda: peer.bodies() == ["a"])
+            peer.stop()
+            rig.say(room, "b")  # the transaction that is tried again as it is
+            wait_until(lambda: rig.sql("SELECT count(*) FROM destination WHERE owed_pos IS NOT NULL") == "1", what="the back-off row")
+            rig.say(room, "secret", "c")
+            rig.sql("UPDATE event SET redacted_by = event_nid WHERE convert_from(json, 'UTF8') LIKE '%secret%'")
+            peer.start()
+            contents = lambda: [pdu["content"] for transaction in peer.transactions() for pdu in transaction["pdus"]]
+            wait_until(lambda: len(contents()) == 4, 10, "catching up")
+            self.assertEqual([content.get("body") for content in contents()], ["a", "b", None, "c"])
+
     def test_inbound_traffic_wakes(self):
         with Rig(BUILD, ALL) as rig:
             peer = rig.peer(start=False)

@@ -25,9 +25,10 @@ def scenario_first_and_next(system):
     assert "rooms" not in alice.sync(whole["next_batch"])
     bob.in_room(room, "join")
     news = bob.sync(before)
-    assert alice.user in news["device_lists"]["changed"], news
+    assert sorted(news["device_lists"]["changed"]) == sorted([alice.user, bob.user]), "who meets them on other devices, too"
     assert news["rooms"]["join"][room]["timeline"]["limited"], "newly joined"
     news = alice.sync(whole["next_batch"])
+    assert news["device_lists"]["changed"] == [bob.user], news
     assert types(news["rooms"]["join"][room]["timeline"]["events"]) == ["m.room.member"]
     assert news["rooms"]["join"][room]["state"]["events"] == []
     assert news["rooms"]["join"][room]["summary"]["m.heroes"] == [bob.user]
@@ -97,6 +98,41 @@ def scenario_to_device(system):
     assert [e["content"] for e in first["to_device"]["events"]] == [{"k": 1}] == [e["content"] for e in again["to_device"]["events"]]
     assert "to_device" not in bob.sync(first["next_batch"])
     assert "to_device" not in bob.sync(), "it was acknowledged"
+
+
+def scenario_filter(system):
+    """One event that the filter lets through, and then more than the server looks at."""
+    alice, bob = Device(system), Device(system)
+    room, small = alice.room(preset="public_chat"), alice.room(preset="public_chat")
+    bob.in_room(room, "join")
+    since = bob.sync()["next_batch"]
+    rare = alice.in_room(room, "send/x.rare/1", {}, "PUT")["event_id"]
+    for i in range(10):
+        alice.send(room, str(i))
+    filter = {"room": {"timeline": {"types": ["x.rare"]}, "account_data": {"types": []}}}
+    part = bob.sync(since, filter=filter)["rooms"]["join"][room]["timeline"]
+    assert [e["event_id"] for e in part["events"]] == [rare] and not part["limited"], part
+    for i in range(500):
+        alice.send(room, str(i))
+    part = bob.sync(since, filter=filter)["rooms"]["join"][room]["timeline"]
+    assert part["limited"] and part["events"] == [], part
+    page = bob.in_room(room, "messages?dir=b&limit=100&from=" + part["prev_batch"] + "&filter=" + quote(json.dumps({"types": ["x.rare"]})), method="GET")
+    assert [e["event_id"] for e in page["chunk"]] == [rare], page
+    since = bob.sync(since, filter=filter)["next_batch"]
+    assert "rooms" not in bob.sync(since, filter=filter)
+    part = Device(system, alice).sync(filter=filter)["rooms"]["join"]
+    assert part[room]["timeline"]["limited"] and not part[small]["timeline"]["limited"], part
+
+
+def scenario_left_data(system):
+    alice = Device(system)
+    room = alice.room()
+    since = alice.sync()["next_batch"]
+    alice.ask("PUT", f"/user/{quote(alice.user)}/rooms/{quote(room)}/account_data/x.data", {"k": 1})
+    alice.in_room(room, "leave")
+    shown = [{"type": "x.data", "content": {"k": 1}}]
+    assert alice.sync(since)["rooms"]["leave"][room]["account_data"]["events"] == shown
+    assert alice.sync(filter={"room": {"include_leave": True}})["rooms"]["leave"][room]["account_data"]["events"] == shown
 
 
 class Known:
@@ -203,7 +239,8 @@ def random_history(system, seed, steps=120):
 def main():
     system = System(sys.argv[1], sys.argv[2])
     failed = []
-    tests = [(f.__name__, lambda f=f: f(system)) for f in (scenario_first_and_next, scenario_waiting, scenario_leaving, scenario_to_device)]
+    tests = [(f.__name__, lambda f=f: f(system)) for f in (scenario_first_and_next, scenario_waiting, scenario_leaving, scenario_to_device,
+                                                             scenario_filter, scenario_left_data)]
     tests += [(f"random history {seed}", lambda seed=seed: random_history(system, seed)) for seed in map(int, sys.argv[3:] or ["1", "2", "3"])]
     for name, run in tests:
         try:

@@ -7,6 +7,7 @@
 
 struct reply change_password(struct call *call)
 {
+    static const struct body_member members[] = {{"logout_devices", JSON_BOOL}, {NULL, JSON_NULL}};
     struct reply answer;
     struct slices others;
     enum fault fault = ui_auth_recall(call);
@@ -17,7 +18,7 @@ struct reply change_password(struct call *call)
         return call_fail(call, FAULT_BAD_JSON, "new_password must be a string");
     if (given && !password_is_acceptable(given->text))
         return call_fail(call, FAULT_WEAK_PASSWORD, "The password is empty, too long or has a NUL");
-    if (!ui_auth(call, UI_PASSWORD, &answer))
+    if (!call_members_fit(call, call->json, members, &answer) || !ui_auth(call, UI_PASSWORD, &answer))
         return answer;
     struct slice password = json_get_string(call->json, "new_password"), user_id = call->requester.user_id;
     if (slice_is_absent(password))

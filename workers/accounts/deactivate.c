@@ -73,12 +73,13 @@ static enum fault close_account(struct call *call, struct slice user_id, bool er
 
 struct reply deactivate(struct call *call)
 {
+    static const struct body_member members[] = {{"erase", JSON_BOOL}, {NULL, JSON_NULL}};
     struct reply answer;
     struct slice user_id = call->requester.user_id;
     enum fault fault = ui_auth_recall(call);
     if (fault)
         return call_fail(call, fault, NULL);
-    if (!ui_auth(call, UI_PASSWORD, &answer))
+    if (!call_members_fit(call, call->json, members, &answer) || !ui_auth(call, UI_PASSWORD, &answer))
         return answer;
     if ((fault = leave_rooms(call, user_id)) || (fault = close_account(call, user_id, json_get_bool(call->json, "erase", false))))
         return call_fail(call, fault, NULL);

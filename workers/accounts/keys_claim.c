@@ -21,6 +21,8 @@ static bool take_claims(struct call *call, struct claim **out, size_t *count, st
     const struct json *wanted = json_get_object(call->json, "one_time_keys");
     size_t most = 0;
     bool good = wanted != NULL;
+    if (!call_members_fit(call, call->json, body_timeout_member, answer))
+        return false;
     json_each (user, wanted) {
         good = good && json_is(user, JSON_OBJECT);
         json_each (device, user)

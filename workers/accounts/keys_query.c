@@ -15,6 +15,8 @@ struct query {
 static bool take_query(struct call *call, struct query *query, struct reply *answer)
 {
     *query = (struct query){.wanted = json_get_object(call->json, "device_keys")};
+    if (!call_members_fit(call, call->json, body_timeout_member, answer))
+        return false;
     if (!query->wanted) {
         *answer = call_fail(call, FAULT_BAD_JSON, "device_keys must be an object");
         return false;

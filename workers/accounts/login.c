@@ -26,6 +26,7 @@ static void put_well_known(struct json_writer *w, const char *base_url)
 
 struct reply login_user(struct call *call)
 {
+    static const struct body_member of_identifier[] = {{"type", JSON_STRING}, {"user", JSON_STRING}, {NULL, JSON_NULL}};
     const struct json *type = json_get_cstr(call->json, "type"), *password = json_get_cstr(call->json, "password");
     struct session session;
     struct reply answer;
@@ -40,6 +41,8 @@ struct reply login_user(struct call *call)
     const struct json *identifier = json_get_cstr(call->json, "identifier");
     if (identifier && !json_is(identifier, JSON_OBJECT))
         return call_fail(call, FAULT_BAD_JSON, "identifier must be an object");
+    if (!call_members_fit(call, identifier, of_identifier, &answer))
+        return answer;
     struct slice typed = credentials_user(call, call->json);
     if (slice_is_absent(typed))
         typed = SLICE(""); /* nobody: takes as long and fails as a wrong password does */

@@ -2,6 +2,7 @@
 #define MYELIN_DISPATCH
 #include "lib/kit/sweep.h"
 #include "proto/dispatch.h"
+#include "workers/accounts/guests.h"
 #include "workers/accounts/introduce.h"
 #include "workers/accounts/password.h"
 #include "workers/accounts/sweep.h"
@@ -10,6 +11,7 @@ static enum fault start(struct worker *worker)
 {
     passwords_start(strcmp(worker_settings(worker)->password_cost, "cheap") == 0);
     introductions_start(worker);
+    guests_start(worker);
     accounts_sweeps_start(worker);
     return FAULT_OK;
 }

@@ -11,6 +11,8 @@ static bool check_access(struct call *call, struct slice name, struct reply *ans
 {
     if (!slice_eq(call_param(call, "userId"), call->requester.user_id))
         *answer = call_fail(call, FAULT_FORBIDDEN, "You may only change your own profile");
+    else if (call->requester.is_guest && !slice_eq(name, SLICE("displayname")))
+        *answer = call_fail(call, FAULT_GUEST_FORBIDDEN, "Guests may only change their display name");
     else if (call->requester.is_suspended)
         *answer = call_fail(call, FAULT_USER_SUSPENDED, NULL);
     else if (name.len > FIELD_NAME_BYTES_MAX)

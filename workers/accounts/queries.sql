@@ -666,6 +666,20 @@ WITH number AS (SELECT coalesce((SELECT stream_id FROM device_list WHERE user_id
 INSERT INTO device_list_pending (user_id, device_id, stream_id, created_ts)
 SELECT $1, d, number.n, 0 FROM number, unnest($2::text[]) AS t(d) ON CONFLICT DO NOTHING;
 
+-- name: guests_out_of_place
+-- why: a hundred at a time; the next sweep goes on
+-- scan: account the guests alone, by the index that has only them
+-- param: room_id text
+-- column: room_id text
+-- column: user_id text
+SELECT r.room_id, a.user_id FROM account a
+CROSS JOIN LATERAL (SELECT room_nid FROM membership WHERE user_id = a.user_id AND membership = 'join' OFFSET 0) m
+JOIN room r ON r.room_nid = m.room_nid AND ($1::text IS NULL OR r.room_id = $1)
+WHERE a.is_guest AND NOT EXISTS (
+    SELECT 1 FROM current_state s JOIN event e ON e.event_nid = s.event_nid
+    WHERE s.room_nid = m.room_nid AND s.type = 'm.room.guest_access' AND s.state_key = '' AND position('"guest_access":"can_join"'::bytea IN e.json) > 0)
+LIMIT 100;
+
 -- name: device_lists_forget
 -- why: one page of the table; keys of remote users who share no room with ours; last is empty at the end
 -- param: after_user text

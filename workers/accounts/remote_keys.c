@@ -9,6 +9,8 @@
 
 enum { ANSWER_BYTES_MAX = 16 * 1024 * 1024, DEVICES_MAX = 2000, TIMEOUT_MS = 10000, TIMEOUT_MS_MAX = 30000 };
 
+const struct body_member body_timeout_member[] = {{"timeout", JSON_INT}, {NULL, JSON_NULL}};
+
 int64_t body_timeout_ms(struct call *call)
 {
     int64_t timeout = TIMEOUT_MS;

@@ -17,6 +17,7 @@ struct server_group {
 struct server_group *group_by_server(struct arena *arena, struct slices user_ids);
 /* A POST to the server of the group, sent but not waited for. */
 struct bus_ticket *ask_server(struct call *call, struct slice server, const char *path, struct slice content, int64_t timeout_ms);
+extern const struct body_member body_timeout_member[];
 int64_t body_timeout_ms(struct call *call); /* "timeout" of the body: 10 s by default, at most 30 */
 
 #endif

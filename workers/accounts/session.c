@@ -25,8 +25,10 @@ static bool take_text(struct call *call, const char *key, size_t bytes_max, stru
 
 bool session_from_body(struct call *call, struct session *session, struct reply *answer)
 {
+    static const struct body_member members[] = {{"refresh_token", JSON_BOOL}, {"inhibit_login", JSON_BOOL}, {NULL, JSON_NULL}};
     *session = (struct session){.is_refreshable = json_get_bool(call->json, "refresh_token", false)};
-    return take_text(call, "device_id", DEVICE_ID_BYTES_MAX, &session->device_id, answer) &&
+    return call_members_fit(call, call->json, members, answer) &&
+           take_text(call, "device_id", DEVICE_ID_BYTES_MAX, &session->device_id, answer) &&
            take_text(call, "initial_device_display_name", DISPLAY_NAME_BYTES_MAX, &session->display_name, answer);
 }
 

@@ -80,6 +80,8 @@ static enum fault take_nonce(struct call *call, struct slice nonce)
 
 struct reply shared_secret_register(struct call *call)
 {
+    static const struct body_member members[] = {
+        {"admin", JSON_BOOL}, {"displayname", JSON_STRING}, {"user_type", JSON_STRING}, {NULL, JSON_NULL}};
     struct slice nonce, username, password, mac;
     struct session session;
     struct reply answer;
@@ -87,7 +89,7 @@ struct reply shared_secret_register(struct call *call)
         return call_fail(call, FAULT_UNKNOWN, "Shared secret registration is not enabled");
     if (!take_text(call, "nonce", &nonce, &answer) || !take_text(call, "username", &username, &answer) ||
         !take_text(call, "password", &password, &answer) || !take_text(call, "mac", &mac, &answer) ||
-        !session_from_body(call, &session, &answer))
+        !session_from_body(call, &session, &answer) || !call_members_fit(call, call->json, members, &answer))
         return answer;
     bool is_admin = json_get_bool(call->json, "admin", false);
     struct slice displayname = json_get_string(call->json, "displayname");

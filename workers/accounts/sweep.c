@@ -5,6 +5,7 @@
 #include "lib/kit/sweep.h"
 #include "workers/accounts/device_lists.h"
 #include "workers/accounts/expiry.h"
+#include "workers/accounts/guests.h"
 #include "workers/accounts/queries.h"
 
 enum { PENDING_MS = 10000 };
@@ -66,12 +67,16 @@ static enum fault tell_pending(struct call *call, int64_t *removed)
     return fault;
 }
 
+static enum fault sweep_guests(struct call *call, int64_t *removed)
+{
+    guests_turn_out(call, SLICE_ABSENT);
+    return FAULT_OK;
+}
+
 void accounts_sweeps_start(struct worker *worker)
 {
-    static const struct sweep sweeps[] = {{"device_list_pending", tell_pending},
-                                          {"registration_nonce", sweep_nonces},
-                                          {"ui_auth_session", sweep_ui_sessions},
-                                          {"to_device_seen", sweep_to_device_seen},
-                                          {"device_list", sweep_device_lists}};
+    static const struct sweep sweeps[] = {{"device_list_pending", tell_pending},    {"guest", sweep_guests},
+                                          {"registration_nonce", sweep_nonces},     {"ui_auth_session", sweep_ui_sessions},
+                                          {"to_device_seen", sweep_to_device_seen}, {"device_list", sweep_device_lists}};
     sweeps_start(worker, sweeps, sizeof sweeps / sizeof sweeps[0]);
 }

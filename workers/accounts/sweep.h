@@ -1,4 +1,5 @@
-/* A kind's tidying (lib/kit/sweep.h): what expired goes, and what other servers have not been told is tried again. */
+/* A kind's tidying (lib/kit/sweep.h): what expired goes, what other servers have not been told is tried again, and guests leave
+ * rooms that closed to them. */
 #ifndef MYELIN_ACCOUNTS_SWEEP_H
 #define MYELIN_ACCOUNTS_SWEEP_H
 

@@ -13,7 +13,7 @@ enum { RACES_MAX = 8 };
 static enum fault find_earlier(struct call *call, const struct append *append, int64_t room_nid, struct slice *event_id)
 {
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_txn_find(batch, append->txn_user, append->txn_device, room_nid, append->txn_id);
+    struct db_result *result = q_txn_find(batch, append->txn.user, append->txn.device, room_nid, append->txn.scope, append->txn.id);
     enum fault fault = db_run(batch);
     struct txn_find_row row;
     if (fault)
@@ -63,9 +63,7 @@ static enum fault append_once(struct call *call, const struct append *append, st
     struct room_write write;
     size_t failed;
     room_write_begin(&write, call, room, append->count);
-    write.txn_user = append->txn_user;
-    write.txn_device = append->txn_device;
-    write.txn_id = append->txn_id;
+    write.txn = append->txn;
     if ((fault = compose(&write, append->drafts, append->count, &out->why, &failed)) || (fault = room_write_commit(&write)))
         return fault;
     for (size_t i = 0; i < append->count; i++) {
@@ -81,19 +79,22 @@ enum fault room_append_drafts(struct call *call, const struct append *append, st
                              .room_pos = arena_new_array(call->arena, append->count, int64_t)};
     for (int race = 0;; race++) {
         enum fault fault = append_once(call, append, out);
-        if (fault != FAULT_CONFLICT)
+        if (fault != FAULT_CONFLICT && fault != FAULT_REJECTED)
             return fault;
-        /* Either another writer was first, or this very transaction id was: the table tells. So the hot path does not ask before.
+        /* CONFLICT: either another writer was first, or this very transaction id was. REJECTED: what is not allowed now may have
+         * been when it was sent first, and a retransmission gets the first answer. The table tells, so the hot path does not ask
+         * before.
          */
-        if (!slice_is_absent(append->txn_id)) {
+        if (!slice_is_absent(append->txn.id)) {
             struct hot_room *room;
-            if ((fault = hot_room_get(call, append->room_id, &room)))
-                return fault;
-            if ((fault = find_earlier(call, append, room->room_nid, &out->event_ids[0])) != FAULT_NOT_FOUND)
-                return fault;
+            enum fault earlier = hot_room_get(call, append->room_id, &room);
+            if (!earlier)
+                earlier = find_earlier(call, append, room->room_nid, &out->event_ids[0]);
+            if (earlier != FAULT_NOT_FOUND)
+                return earlier;
         }
-        if (race == RACES_MAX)
-            return FAULT_CONFLICT;
+        if (fault == FAULT_REJECTED || race == RACES_MAX)
+            return fault;
     }
 }
 
@@ -114,9 +115,7 @@ enum fault answer_room_append(struct call *call, const struct room_append_reques
     struct append append = {.room_id = request->room_id,
                             .drafts = drafts,
                             .count = count,
-                            .txn_user = request->senders.at[0],
-                            .txn_device = request->device_id,
-                            .txn_id = request->txn_id};
+                            .txn = {request->senders.at[0], request->device_id, SLICE("append"), request->txn_id}};
     struct appended appended;
     enum fault fault = room_append_drafts(call, &append, &appended);
     call->why = reply->why = slice_from_cstr(appended.why);

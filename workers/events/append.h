@@ -8,8 +8,8 @@ struct append {
     struct slice room_id;
     const struct event_draft *drafts;
     size_t count;
-    struct slice txn_user, txn_device, txn_id; /* idempotence; absent txn_id: none */
-    bool skip_unchanged_state;                 /* PUT state with the content that stands already: answers the standing event */
+    struct client_txn txn;
+    bool skip_unchanged_state; /* PUT state with the content that stands already: answers the standing event */
 };
 struct appended {
     struct slice *event_ids;

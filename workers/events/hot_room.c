@@ -7,13 +7,17 @@
 #include "lib/base/ensure.h"
 #include "lib/base/lru.h"
 #include "lib/store/event_row.h"
+#include "workers/events/auth_dag.h"
 #include "workers/events/queries.h"
 #include "workers/events/state_keys.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lru *cache; /* room id → struct hot_room; holds one reference */
 
-enum { EVENTS_KEPT_MAX = 4096 }; /* state events of one room whose bytes are kept */
+enum {
+    BULK = 64,                         /* events at once: a resolution's, not worth keeping */
+    PARSED_KEPT_MAX = 4 * 1024 * 1024, /* of one room, from one call to the next: some hundred events */
+};
 
 static void *copy_bytes(const void *bytes, size_t size)
 {
@@ -48,23 +52,13 @@ static void heads_free(struct hot_room *room)
     free(room->extremity_ids);
 }
 
-static void events_free(struct hot_room *room)
-{
-    void *value;
-    for (size_t at = 0; map_next(room->events, &at, NULL, &value);) {
-        struct hot_event *event = value;
-        free((void *)event->event_id.at);
-        free((void *)event->json.at);
-        free(event);
-    }
-    map_destroy(&room->events);
-}
-
 static void room_free(struct hot_room *room)
 {
     state_free(room->state);
     heads_free(room);
-    events_free(room);
+    map_destroy(&room->events);
+    arena_destroy(&room->parsed);
+    auth_dag_destroy(&room->auth_dag);
     map_destroy(&room->servers);
     free((void *)room->room_id.at);
     free(room);
@@ -100,7 +94,7 @@ void hot_room_keep(struct hot_room *room)
 {
     pthread_mutex_lock(&lock);
     room->references++;
-    lru_put(cache, room->room_id, room, room->bytes);
+    lru_put(cache, room->room_id, room, room->bytes + auth_dag_bytes(room->auth_dag));
     pthread_mutex_unlock(&lock);
 }
 
@@ -112,6 +106,7 @@ struct hot_room *hot_room_new(struct call *call, int64_t room_nid, struct slice 
                               .room_id = copy_slice(room_id),
                               .room_nid = room_nid,
                               .events = map_create(NULL),
+                              .parsed = arena_create(SIZE_MAX / 2),
                               .bytes = sizeof *room + 512,
                               .references = 1};
     hot_room_set_state(room, (struct state_map){NULL, 0}, NULL, 0);
@@ -153,15 +148,27 @@ void hot_room_set_state(struct hot_room *room, struct state_map map, const struc
     room->state = state;
 }
 
+/* Only where a call begins with the room: whoever got events from it before is done with them. */
+static void forget_parsed(struct hot_room *room)
+{
+    if (arena_used(room->parsed) <= PARSED_KEPT_MAX)
+        return;
+    room->bytes -= arena_used(room->parsed);
+    map_destroy(&room->events);
+    room->events = map_create(NULL);
+    arena_reset(room->parsed);
+}
+
 static struct hot_room *cached(struct call *call, struct slice room_id)
 {
     pthread_mutex_lock(&lock);
     struct hot_room *room = lru_get(cache, room_id);
-    if (room)
-        room->references++;
+    bool is_idle = room && room->references++ == 1; /* nobody but the cache has it */
     pthread_mutex_unlock(&lock);
     if (room)
         arena_defer(call->arena, release, room);
+    if (is_idle)
+        forget_parsed(room);
     return room;
 }
 
@@ -205,25 +212,24 @@ static struct slice nid_key(const int64_t *nid)
     return slice_of(nid, sizeof *nid);
 }
 
-void hot_room_remember(struct hot_room *room, int64_t nid, struct slice event_id, struct slice json)
-{
-    if (map_has(room->events, nid_key(&nid)))
-        return;
-    if (map_count(room->events) >= EVENTS_KEPT_MAX) {
-        events_free(room);
-        room->events = map_create(NULL);
-    }
-    struct hot_event *event = calloc(1, sizeof *event);
-    ensure(event);
-    *event = (struct hot_event){nid, copy_slice(event_id), copy_slice(json)};
-    map_put(room->events, nid_key(&event->nid), event);
-    room->bytes += json.len + event_id.len + 128;
-}
-
-static struct event *parse(struct call *call, const struct hot_room *room, struct slice json)
+/* A stored event of this room: it was parsed by the room's version when it came in. */
+static struct event *parse(struct arena *arena, const struct hot_room *room, const struct event_row *row)
 {
     struct event *event = NULL;
-    ensure(event_parse(call->arena, room->version, json, &event, NULL) == FAULT_OK);
+    ensure(row->room_nid == room->room_nid);
+    ensure(event_parse(arena, room->version, row->json, &event, NULL) == FAULT_OK);
+    event->rejected = row->flags & EVENT_REJECTED;
+    return event;
+}
+
+static struct event *remember(struct hot_room *room, const struct event_row *row)
+{
+    size_t before = arena_used(room->parsed);
+    struct event_row kept = *row;
+    kept.json = arena_copy(room->parsed, row->json);
+    struct event *event = parse(room->parsed, room, &kept);
+    map_put(room->events, nid_key(&row->event_nid), event);
+    room->bytes += arena_used(room->parsed) - before;
     return event;
 }
 
@@ -232,24 +238,23 @@ enum fault hot_room_events(struct call *call, struct hot_room *room, const int64
     int64_t *missing = arena_new_array(call->arena, count, int64_t);
     size_t missing_count = 0;
     for (size_t i = 0; i < count; i++) {
-        const struct hot_event *event = nids[i] ? map_get(room->events, nid_key(&nids[i])) : NULL;
-        out[i] = event ? parse(call, room, event->json) : NULL;
-        if (!event && nids[i])
+        out[i] = nids[i] ? map_get(room->events, nid_key(&nids[i])) : NULL;
+        if (!out[i] && nids[i])
             missing[missing_count++] = nids[i];
     }
     struct event_rows rows;
     enum fault fault = event_rows_by_nid(call, (struct i64s){missing, missing_count}, &rows);
     if (fault)
         return fault;
-    event_rows_sort(&rows);
+    struct map *loaded = map_create(call->arena);
+    for (size_t i = 0; i < rows.count; i++)
+        map_put(loaded, nid_key(&rows.at[i].event_nid),
+                rows.count > BULK ? parse(call->arena, room, &rows.at[i]) : remember(room, &rows.at[i]));
     for (size_t i = 0; i < count; i++) {
         if (out[i] || !nids[i])
             continue;
-        const struct event_row *row = event_rows_find(&rows, nids[i]);
-        ensure(row); /* state refers to stored events only */
-        hot_room_remember(room, row->event_nid, row->event_id, row->json);
-        out[i] = parse(call, room, row->json);
-        out[i]->rejected = row->flags & EVENT_REJECTED;
+        out[i] = map_get(loaded, nid_key(&nids[i]));
+        ensure(out[i]); /* state refers to stored events only */
     }
     return FAULT_OK;
 }
@@ -272,6 +277,13 @@ enum fault room_state_needed(struct call *call, struct hot_room *room, struct st
     if (nids)
         memcpy(nids, event_nids, count * sizeof *nids);
     return hot_room_events(call, room, event_nids, count, out);
+}
+
+struct auth_dag *hot_room_auth_dag(struct hot_room *room)
+{
+    if (!room->auth_dag)
+        room->auth_dag = auth_dag_create();
+    return room->auth_dag;
 }
 
 enum fault hot_room_servers(struct call *call, struct hot_room *room, struct slices *out)

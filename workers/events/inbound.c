@@ -25,7 +25,47 @@ enum fault inbound_parse(struct call *call, const struct room_version *version, 
     return FAULT_OK;
 }
 
-enum fault inbound_lookup(struct call *call, struct inbound *inbound)
+/* Version 12's create event has the id of the room it made, others name theirs; so no event can be in two rooms. But a PDU may name
+ * what it likes, and an event that we know from elsewhere must not lend its state or its powers to this room (rule "If any event in
+ * auth_events has a room_id which does not match that of the event being authorised, reject"). Such a PDU is not even stored. */
+static enum fault refuse_foreign(const struct inbound *inbound, const char **why)
+{
+    const struct event *event = inbound->event;
+    *why = "names events of another room";
+    for (size_t i = 0; i < event->prev_events.len; i++)
+        if (inbound->prev[i].is_foreign)
+            return FAULT_FORBIDDEN;
+    for (size_t i = 0; i < event->auth_events.len; i++)
+        if (inbound->auth[i].is_foreign)
+            return FAULT_FORBIDDEN;
+    *why = inbound->self.is_foreign ? "the event id is another room's" : NULL; /* versions 1 and 2 choose theirs */
+    return inbound->self.is_foreign ? FAULT_FORBIDDEN : FAULT_OK;
+}
+
+bool known_event_has_state(const struct known_event *known)
+{
+    return known->nid && !(known->flags & EVENT_OUTLIER) && (known->snapshot_nid || known->is_create);
+}
+
+/* Where ids are chosen and not computed, one id may come with two contents. What is stored stays. */
+static enum fault refuse_other_content(struct call *call, const struct inbound *inbound, const char **why)
+{
+    struct event_row row;
+    if (inbound->event->version->event_id_format != EVENT_ID_V1 || !inbound->self.nid)
+        return FAULT_OK;
+    enum fault fault = event_row_by_id(call, inbound->event->event_id, &row);
+    if (fault || slice_eq(row.json, inbound->event->raw))
+        return fault;
+    struct event *stored;
+    if ((fault = event_parse(call->arena, inbound->event->version, row.json, &stored, why)))
+        return fault;
+    *why = "another event has this id";
+    bool is_same = slice_eq(event_reference_hash(call->arena, stored->version, stored->json),
+                            event_reference_hash(call->arena, stored->version, inbound->event->json)); /* more signatures: fine */
+    return is_same ? FAULT_OK : FAULT_FORBIDDEN;
+}
+
+enum fault inbound_lookup(struct call *call, const struct hot_room *room, struct inbound *inbound, const char **why)
 {
     const struct event *event = inbound->event;
     size_t prev_count = event->prev_events.len, auth_count = event->auth_events.len, total = 1 + prev_count + auth_count;
@@ -39,7 +79,7 @@ enum fault inbound_lookup(struct call *call, struct inbound *inbound)
     for (size_t i = 0; i < total; i++)
         known[i].event_id = ids[i];
     struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_event_nids_of(batch, (struct slices){ids, total});
+    struct db_result *result = q_event_nids_of(batch, (struct slices){ids, total}, room->room_nid);
     enum fault fault = db_run(batch);
     struct event_nids_of_row row;
     while (!fault && event_nids_of_next(result, &row)) {
@@ -50,23 +90,31 @@ enum fault inbound_lookup(struct call *call, struct inbound *inbound)
                                                 row.flags,
                                                 row.snapshot_nid,
                                                 row.state_key_nid == DB_NULL_I64 ? 0 : row.state_key_nid,
-                                                row.is_create};
+                                                row.is_create,
+                                                !row.is_here};
     }
+    if (fault)
+        return fault;
     inbound->self = known[0];
     inbound->prev = known + 1;
     inbound->auth = known + 1 + prev_count;
     struct slice *missing = arena_new_array(call->arena, total, struct slice);
     struct slice *missing_prev = arena_new_array(call->arena, total, struct slice);
-    size_t missing_count = 0, missing_prev_count = 0;
-    for (size_t i = 0; i < prev_count; i++)
+    struct slice *absent_prev = arena_new_array(call->arena, total, struct slice);
+    size_t missing_count = 0, missing_prev_count = 0, absent_prev_count = 0;
+    for (size_t i = 0; i < prev_count; i++) {
         if (inbound->prev[i].nid == 0 || inbound->prev[i].flags & EVENT_OUTLIER)
+            absent_prev[absent_prev_count++] = inbound->prev[i].event_id;
+        if (!known_event_has_state(&inbound->prev[i]))
             missing[missing_count++] = missing_prev[missing_prev_count++] = inbound->prev[i].event_id;
+    }
     for (size_t i = 0; i < auth_count; i++)
         if (inbound->auth[i].nid == 0)
             missing[missing_count++] = inbound->auth[i].event_id;
     inbound->missing = (struct slices){missing, missing_count};
     inbound->missing_prev = (struct slices){missing_prev, missing_prev_count};
-    return fault;
+    inbound->absent_prev = (struct slices){absent_prev, absent_prev_count};
+    return (fault = refuse_foreign(inbound, why)) ? fault : refuse_other_content(call, inbound, why);
 }
 
 /* Version 12: the create event is implied by the room id. */
@@ -89,8 +137,6 @@ enum fault inbound_check_auth_events(struct call *call, struct hot_room *room, c
     enum fault fault;
     if ((fault = hot_room_events(call, room, nids, count, auth)) || (fault = implied_create(call, room, &create)))
         return fault;
-    for (size_t i = 0; i < count; i++)
-        auth[i]->rejected = inbound->auth[i].flags & EVENT_REJECTED;
     const struct event *const *events = (const struct event *const *)auth;
     if ((fault = auth_check_auth_events(event, events, count, create ? event->room_id : SLICE_ABSENT, why)))
         return fault;

@@ -2,6 +2,7 @@
 #define MYELIN_DISPATCH
 #include "lib/kit/sweep.h"
 #include "proto/dispatch.h"
+#include "workers/events/heavy_work.h"
 #include "workers/events/hot_room.h"
 #include "workers/events/state_keys.h"
 #include "workers/events/sweep.h"
@@ -12,6 +13,7 @@ static enum fault start(struct worker *worker)
 {
     hot_rooms_start((size_t)worker_settings(worker)->room_cache_size);
     state_keys_start(STATE_KEY_CACHE_BYTES);
+    heavy_work_start(worker_settings(worker)->threads_of[SERVICE_events]);
     events_sweeps_start(worker);
     return FAULT_OK;
 }

@@ -121,7 +121,7 @@ enum fault answer_room_outlier_membership(struct call *call, const struct room_o
     struct inbound inbound;
     const char *why = NULL;
     if ((fault = inbound_parse(call, room->version, request->room_id, request->event, &inbound, &why)) ||
-        (fault = inbound_lookup(call, &inbound))) {
+        (fault = inbound_lookup(call, room, &inbound, &why))) {
         call->why = slice_from_cstr(why);
         return fault;
     }

@@ -83,6 +83,40 @@ FROM unnest($1::bigint[], $2::text[], $4::bigint[], $5::text[], $6::text[], $7::
      WITH ORDINALITY AS e(n, id, d, t, k, s, ts, f, ae, j, ordinal)
 WINDOW w AS (ORDER BY ordinal);
 
+-- name: import_known
+-- param: event_ids text[]
+-- column: event_id text
+-- column: event_nid bigint
+-- column: room_nid bigint
+-- column: flags bigint
+-- column: json bytea
+SELECT event_id, event_nid, room_nid, flags::bigint, json FROM event WHERE event_id = ANY($1);
+
+-- name: import_guard
+-- why: a chunk of an import is written only while nobody else has written the room; who wants to waits for the chunk's end
+-- param: room_nid bigint
+-- param: version bigint
+-- column: held boolean
+WITH held AS (SELECT 1 FROM room WHERE room_nid = $1 AND version = $2 FOR SHARE)
+SELECT conflict_unless(EXISTS (SELECT 1 FROM held));
+
+-- name: import_sweep_state
+-- why: what an import that never ended left behind; our own users' rows are the last transaction's business
+-- param: room_nid bigint
+-- param: before_pos xid8
+-- param: own_suffix text
+UPDATE current_state SET event_nid = NULL, pos = pg_current_xact_id()
+WHERE room_nid = $1 AND (type, state_key) IN (
+    SELECT type, state_key FROM current_state
+    WHERE room_nid = $1 AND pos < $2 AND event_nid IS NOT NULL AND NOT (type = 'm.room.member' AND right(state_key, length($3)) = $3) LIMIT 500);
+
+-- name: import_sweep_members
+-- param: room_nid bigint
+-- param: before_pos xid8
+UPDATE membership SET membership = 'leave', pos = pg_current_xact_id()
+WHERE room_nid = $1 AND user_id IN (
+    SELECT user_id FROM membership WHERE room_nid = $1 AND pos < $2 AND NOT is_local AND membership <> 'leave' LIMIT 500);
+
 -- name: outlier_place
 -- why: an outlier that now gets its place in the timeline
 -- param: event_nid bigint
@@ -96,15 +130,29 @@ WHERE event_nid = $1 AND room_pos IS NULL;
 
 -- name: event_nids_of
 -- param: event_ids text[]
+-- param: room_nid bigint
 -- column: event_id text
 -- column: event_nid bigint
 -- column: flags bigint
 -- column: snapshot_nid bigint
 -- column: state_key_nid bigint
 -- column: is_create boolean
-SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid, e.type = 'm.room.create'
+-- column: is_here boolean
+SELECT e.event_id, e.event_nid, e.flags::bigint, e.snapshot_nid, k.state_key_nid, e.type = 'm.room.create', e.room_nid = $2
 FROM event e LEFT JOIN state_key k ON k.type = e.type AND k.state_key = e.state_key
 WHERE e.event_id = ANY($1);
+
+-- name: given_state
+-- why: a state that another server listed; without the events' bytes, of which a large room has many
+-- param: event_ids text[]
+-- param: room_nid bigint
+-- column: event_id text
+-- column: event_nid bigint
+-- column: type text
+-- column: state_key text
+-- column: is_usable boolean
+SELECT event_id, event_nid, type, state_key, room_nid = $2 AND state_key IS NOT NULL AND flags & 1 = 0
+FROM event WHERE event_id = ANY($1);
 
 -- name: state_key_find
 -- param: types text[]
@@ -182,19 +230,21 @@ WHERE room_nid = $1 AND user_id = $2 AND membership IN ('leave', 'ban');
 -- param: user_id text
 -- param: device_id text
 -- param: room_nid bigint
+-- param: scope text
 -- param: txn_id text
 -- column: event_id text
 SELECT e.event_id FROM event_txn t JOIN event e USING (event_nid)
-WHERE t.user_id = $1 AND t.device_id = $2 AND t.room_nid = $3 AND t.txn_id = $4;
+WHERE t.user_id = $1 AND t.device_id = $2 AND t.room_nid = $3 AND t.scope = $4 AND t.txn_id = $5;
 
 -- name: txn_insert
 -- param: user_id text
 -- param: device_id text
 -- param: room_nid bigint
+-- param: scope text
 -- param: txn_id text
 -- param: event_nid bigint
 -- param: created_ts bigint
-INSERT INTO event_txn (user_id, device_id, room_nid, txn_id, event_nid, created_ts) VALUES ($1, $2, $3, $4, $5, $6);
+INSERT INTO event_txn (user_id, device_id, room_nid, scope, txn_id, event_nid, created_ts) VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: destination_insert
 -- param: event_nids bigint[]
@@ -241,17 +291,43 @@ WHERE r.redacts = ANY($1) AND r.room_nid = $2 AND e.flags & 3 = 0;
 -- column: sender text
 SELECT event_nid, sender FROM event WHERE event_id = $1 AND room_nid = $2;
 
--- name: auth_chain
+-- name: auth_nodes
 -- param: nids bigint[]
 -- column: event_nid bigint
 -- column: auth_nids bigint[]
--- column: flags bigint
--- column: json bytea
+-- column: is_power_levels boolean
+SELECT event_nid, auth_nids, type = 'm.room.power_levels' AND coalesce(state_key = '', false) FROM event WHERE event_nid = ANY($1);
+
+-- name: auth_chain
+-- why: whole chains, the roots with them
+-- param: nids bigint[]
+-- column: event_nid bigint
+-- column: auth_nids bigint[]
+-- column: is_power_levels boolean
 WITH RECURSIVE chain AS (
-    SELECT event_nid, auth_nids FROM event WHERE event_nid = ANY($1)
+    SELECT event_nid, auth_nids, type = 'm.room.power_levels' AND coalesce(state_key = '', false) AS levels FROM event WHERE event_nid = ANY($1)
     UNION
-    SELECT e.event_nid, e.auth_nids FROM chain c CROSS JOIN LATERAL unnest(c.auth_nids) a(nid) JOIN event e ON e.event_nid = a.nid)
-SELECT e.event_nid, e.auth_nids, e.flags::bigint, e.json FROM (SELECT DISTINCT event_nid FROM chain) c JOIN event e USING (event_nid);
+    SELECT e.event_nid, e.auth_nids, e.type = 'm.room.power_levels' AND coalesce(e.state_key = '', false)
+    FROM chain c CROSS JOIN LATERAL unnest(c.auth_nids) a(nid) JOIN event e ON e.event_nid = a.nid)
+SELECT event_nid, auth_nids, levels FROM chain;
+
+-- name: state_reset_insert
+-- param: room_nid bigint
+-- param: event_nid bigint
+-- param: found_ts bigint
+-- param: inputs bytea[]
+-- param: settled bytea
+-- param: least_joined bigint
+-- param: left_joined bigint
+-- param: power_lost boolean
+INSERT INTO state_reset (room_nid, event_nid, found_ts, inputs, settled, least_joined, left_joined, power_lost)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING;
+
+-- name: state_reset_trim
+-- why: the newest hundred of a room are evidence enough
+-- param: room_nid bigint
+DELETE FROM state_reset WHERE room_nid = $1 AND event_nid <= (
+    SELECT event_nid FROM state_reset WHERE room_nid = $1 ORDER BY event_nid DESC OFFSET 100 LIMIT 1);
 
 -- name: joined_servers
 -- param: room_nid bigint
@@ -271,19 +347,14 @@ SELECT pg_snapshot_xmin(pg_current_snapshot());
 SELECT (SELECT membership FROM membership WHERE room_nid = $1 AND user_id = $2),
        EXISTS (SELECT 1 FROM membership WHERE room_nid = $1 AND is_local AND membership = 'join');
 
--- name: alias_room
--- param: alias text
--- column: room_id text
-SELECT room_id FROM room_alias WHERE alias = $1;
-
 -- ================================================================ what is past its time
 
 -- name: txn_expire
 -- param: before bigint
 -- param: row_limit bigint
 DELETE FROM event_txn t USING (
-    SELECT user_id, device_id, room_nid, txn_id FROM event_txn WHERE created_ts < $1 ORDER BY created_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o
-WHERE t.user_id = o.user_id AND t.device_id = o.device_id AND t.room_nid = o.room_nid AND t.txn_id = o.txn_id;
+    SELECT user_id, device_id, room_nid, scope, txn_id FROM event_txn WHERE created_ts < $1 ORDER BY created_ts LIMIT $2 FOR UPDATE SKIP LOCKED) o
+WHERE t.user_id = o.user_id AND t.device_id = o.device_id AND t.room_nid = o.room_nid AND t.scope = o.scope AND t.txn_id = o.txn_id;
 
 -- name: destinations_settle
 -- why: one page; what every slot of senders has distributed and the server itself is not owed any more, or is too old; NULL: the end

@@ -16,7 +16,9 @@ struct reception {
     enum receive_mode mode;
     struct slices state_event_ids; /* the states after the first PDU's missing prev events; used once */
     struct i64s state_ends;
+    struct slices unknown; /* of state_event_ids, after a MISSING_EVENTS because of them */
     bool state_given, distribute;
+    bool soft_failed;      /* the last one that was received */
     int64_t backfill_left; /* history gets positions downwards, oldest lowest: below backfill_base, by what is left */
     int64_t backfill_base; /* 1: not known yet; else ≤ 0 */
     int64_t backfill_lowest;
@@ -30,7 +32,7 @@ static enum fault receive_outlier(struct room_write *write, struct inbound *inbo
     for (size_t i = 0; i < inbound->event->auth_events.len; i++)
         if (inbound->auth[i].nid == 0)
             return FAULT_MISSING_EVENTS;
-    inbound->missing_prev = (struct slices){NULL, 0};
+    inbound->absent_prev = (struct slices){NULL, 0};
     enum fault verdict = inbound_check_auth_events(write->call, write->room, inbound, why);
     if (verdict && verdict != FAULT_REJECTED)
         return verdict;
@@ -49,31 +51,41 @@ static enum fault receive_outlier(struct room_write *write, struct inbound *inbo
 }
 
 /* ---- the state before the event */
-/* One given set as a map; of two events of one key the later wins: the missing event itself comes last. */
-static enum fault given_map(struct room_write *write, struct slices event_ids, struct state_map *out)
+/* One given set as a map; of two events of one key the later wins: the missing event itself comes last. A set with holes is no
+ * state: what is not here must be fetched first. */
+static enum fault given_map(struct reception *reception, struct room_write *write, struct slices event_ids, struct state_map *out)
 {
     struct call *call = write->call;
-    struct event_rows rows;
-    enum fault fault = event_rows_by_id(call, event_ids, &rows);
+    struct db_batch *batch = call_batch(call);
+    struct db_result *result = q_given_state(batch, event_ids, write->room->room_nid);
+    enum fault fault = db_run(batch);
     if (fault)
         return fault;
-    struct map *by_id = map_create(call->arena);
-    for (size_t i = 0; i < rows.count; i++)
-        map_put(by_id, rows.at[i].event_id, &rows.at[i]);
-    struct state_pair *pairs = arena_new_array(call->arena, rows.count, struct state_pair);
-    struct slice *types = arena_new_array(call->arena, rows.count, struct slice),
-                 *keys = arena_new_array(call->arena, rows.count, struct slice);
-    int64_t *key_nids = arena_new_array(call->arena, rows.count, int64_t);
-    size_t count = 0;
+    size_t room = (size_t)db_affected(result), count = 0;
+    struct map *by_id = map_create(call->arena); /* event id → the row's place, or -1 when it is no state of this room */
+    struct given_state_row *rows = arena_new_array(call->arena, room + 1, struct given_state_row);
+    for (size_t i = 0; i < room && given_state_next(result, &rows[i]); i++)
+        map_put_i64(by_id, rows[i].event_id, rows[i].is_usable ? (int64_t)i : -1);
+    struct slice *unknown = arena_new_array(call->arena, event_ids.len, struct slice);
+    reception->unknown = (struct slices){unknown, 0};
+    struct state_pair *pairs = arena_new_array(call->arena, room, struct state_pair);
+    struct slice *types = arena_new_array(call->arena, room, struct slice),
+                 *keys = arena_new_array(call->arena, room, struct slice);
+    int64_t *key_nids = arena_new_array(call->arena, room, int64_t), place;
     for (size_t i = 0; i < event_ids.len; i++) {
-        const struct event_row *row = map_get(by_id, event_ids.at[i]);
-        if (!row || slice_is_absent(row->state_key) || row->room_nid != write->room->room_nid || row->flags & EVENT_REJECTED)
+        if (!map_get_i64(by_id, event_ids.at[i], &place)) {
+            unknown[reception->unknown.len++] = event_ids.at[i];
             continue;
-        map_remove(by_id, event_ids.at[i]); /* named twice: once is enough */
-        types[count] = row->type;
-        keys[count] = row->state_key;
-        pairs[count++].event = row->event_nid;
+        }
+        if (place < 0)
+            continue;
+        map_put_i64(by_id, event_ids.at[i], -1); /* named twice: once is enough */
+        types[count] = rows[place].type;
+        keys[count] = rows[place].state_key;
+        pairs[count++].event = rows[place].event_nid;
     }
+    if (reception->unknown.len)
+        return FAULT_MISSING_EVENTS;
     if ((fault = state_keys_intern(call, types, keys, count, key_nids)))
         return fault;
     for (size_t i = 0; i < count; i++)
@@ -88,9 +100,9 @@ static enum fault store_state(struct room_write *write, struct state_map map, co
 {
     struct arena *arena = write->call->arena;
     const struct stored_state *parent = &write->state;
-    size_t least = state_map_diff(arena, parent->map, map).count;
+    size_t least = state_map_distance(parent->map, map);
     for (size_t i = 0; i < count && least; i++) {
-        size_t distance = state_map_diff(arena, states[i].before.map, map).count;
+        size_t distance = state_map_distance(states[i].before.map, map);
         if (distance < least) {
             least = distance;
             parent = &states[i].before;
@@ -99,23 +111,38 @@ static enum fault store_state(struct room_write *write, struct state_map map, co
     return room_write_derive(write, parent, state_map_diff(arena, parent->map, map), out);
 }
 
+static bool names_head(const struct inbound *inbound, int64_t head_nid)
+{
+    for (size_t i = 0; i < inbound->event->prev_events.len; i++)
+        if (inbound->prev[i].nid == head_nid)
+            return true;
+    return false;
+}
+
+static bool is_head(const struct room_write *write, int64_t nid)
+{
+    for (size_t i = 0; i < write->head_count; i++)
+        if (write->head_nids[i] == nid)
+            return true;
+    return false;
+}
+
+/* All heads and nothing else: then the current state is the state before it. The usual case. */
 static bool names_all_heads(const struct room_write *write, const struct inbound *inbound)
 {
-    size_t prev_count = inbound->event->prev_events.len;
-    if (prev_count != write->head_count || inbound->missing_prev.len)
+    if (inbound->missing_prev.len)
         return false;
-    for (size_t i = 0; i < prev_count; i++) {
-        size_t head = 0;
-        while (head < write->head_count && write->head_nids[head] != inbound->prev[i].nid)
-            head++;
-        if (head == write->head_count)
+    for (size_t i = 0; i < write->head_count; i++)
+        if (!names_head(inbound, write->head_nids[i]))
             return false;
-    }
+    for (size_t i = 0; i < inbound->event->prev_events.len; i++)
+        if (!is_head(write, inbound->prev[i].nid))
+            return false;
     return true;
 }
 
 /* Over the prev events: those known here by what stands after them, the missing ones by the sets that were given for them. */
-static enum fault state_before(const struct reception *reception, struct room_write *write, const struct inbound *inbound,
+static enum fault state_before(struct reception *reception, struct room_write *write, const struct inbound *inbound,
                                struct stored_state *out)
 {
     if (names_all_heads(write, inbound)) {
@@ -128,13 +155,13 @@ static enum fault state_before(const struct reception *reception, struct room_wr
     struct state_map *maps = arena_new_array(write->call->arena, prev_count + given, struct state_map), resolved;
     for (size_t i = 0; i < prev_count; i++) {
         const struct known_event *prev = &inbound->prev[i];
-        if (prev->nid && !(prev->flags & EVENT_OUTLIER))
+        if (known_event_has_state(prev))
             states[known++] = (struct after_state){.event_nid = prev->nid,
                                                    .snapshot_nid = prev->snapshot_nid,
                                                    .state_key_nid = prev->state_key_nid,
                                                    .rejected = prev->flags & EVENT_REJECTED};
     }
-    enum fault fault = after_states_load(write->call, states, known);
+    enum fault fault = after_states_load(write, states, known);
     if (fault)
         return fault;
     for (; sets < known; sets++)
@@ -143,7 +170,7 @@ static enum fault state_before(const struct reception *reception, struct room_wr
         size_t end = reception->state_ends.len ? (size_t)reception->state_ends.at[i] : reception->state_event_ids.len;
         if (end < from || end > reception->state_event_ids.len)
             return FAULT_BAD_JSON;
-        if ((fault = given_map(write, (struct slices){reception->state_event_ids.at + from, end - from}, &maps[sets++])))
+        if ((fault = given_map(reception, write, (struct slices){reception->state_event_ids.at + from, end - from}, &maps[sets++])))
             return fault;
         from = end;
     }
@@ -153,6 +180,13 @@ static enum fault state_before(const struct reception *reception, struct room_wr
 }
 
 /* ---- the state after: over all heads the room has now */
+static enum fault sole_head_after(struct room_write *write, const struct pending_event *pending)
+{
+    struct state_pair own = {pending->state_key_nid, pending->nid};
+    room_write_set_heads(write, &pending->nid, &pending->event->event_id, 1);
+    return own.key ? room_write_derive(write, &write->state, (struct state_map){&own, 1}, &write->state) : FAULT_OK;
+}
+
 static enum fault heads_after(struct room_write *write, const struct inbound *inbound, const struct pending_event *pending,
                               const struct stored_state *before)
 {
@@ -161,10 +195,7 @@ static enum fault heads_after(struct room_write *write, const struct inbound *in
     struct slice *ids = arena_new_array(arena, write->head_count + 1, struct slice);
     size_t count = 0;
     for (size_t i = 0; i < write->head_count; i++) {
-        bool named = false;
-        for (size_t k = 0; k < inbound->event->prev_events.len; k++)
-            named |= inbound->prev[k].nid == write->head_nids[i];
-        if (named)
+        if (names_head(inbound, write->head_nids[i]))
             continue;
         nids[count] = write->head_nids[i];
         ids[count++] = write->head_ids[i];
@@ -189,7 +220,7 @@ static enum fault heads_after(struct room_write *write, const struct inbound *in
             return fault;
     }
     states[count - 1] = (struct after_state){.event_nid = pending->nid, .state_key_nid = pending->state_key_nid, .before = *before};
-    if ((fault = after_states_load(write->call, states, count)))
+    if ((fault = after_states_load(write, states, count)))
         return fault;
     struct state_map *maps = arena_new_array(arena, count, struct state_map), resolved;
     for (size_t i = 0; i < count; i++)
@@ -213,12 +244,15 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
     struct call *call = write->call;
     const struct event *event = inbound->event;
     const bool history = reception->mode == RECEIVE_BACKFILL, given = reception->state_given;
-    if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER))
+    if (inbound->self.nid && !(inbound->self.flags & EVENT_OUTLIER)) {
+        reception->soft_failed = inbound->self.flags & EVENT_SOFT_FAILED;
         return FAULT_OK;
+    }
     bool auth_known = inbound->missing.len == inbound->missing_prev.len;
     if (!auth_known || (inbound->missing_prev.len && !given && !history))
         return FAULT_MISSING_EVENTS;
 
+    const bool linear = names_all_heads(write, inbound);
     enum fault fault, verdict = inbound_check_auth_events(call, write->room, inbound, why);
     if (verdict && verdict != FAULT_REJECTED)
         return verdict;
@@ -261,7 +295,7 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
         .snapshot_nid = before.snapshot_nid,
         .prev_nids = {prev, prev_count},
         .auth_nids = {auth, event->auth_events.len},
-        .missing_prev = inbound->missing_prev,
+        .missing_prev = inbound->absent_prev,
     };
     if (event_is_state(event)) {
         if ((fault = state_keys_intern(call, &event->type, &event->state_key, 1, &pending.state_key_nid)))
@@ -281,15 +315,17 @@ static enum fault receive_placed(struct reception *reception, struct room_write 
     else if (!verdict && !soft_failed) {
         if (write->depth < event->depth)
             write->depth = event->depth;
-        if ((fault = heads_after(write, inbound, added, &before)))
+        if ((fault = linear ? sole_head_after(write, added) : heads_after(write, inbound, added, &before)))
             return fault;
         added->is_current = added->state_key_nid && state_map_get(write->state.map, added->state_key_nid) == added->nid;
     }
     if ((fault = room_write_commit(write)))
         return fault;
+    reception->soft_failed = soft_failed;
     return verdict;
 }
 
+/* In memory of its own: what a PDU needs is free again before the next one. */
 static enum fault receive_one(struct reception *reception, struct slice pdu, struct slices *missing, const char **why)
 {
     for (int race = 0;; race++) {
@@ -297,7 +333,7 @@ static enum fault receive_one(struct reception *reception, struct slice pdu, str
         struct inbound inbound;
         enum fault fault = hot_room_get(reception->call, reception->room_id, &room);
         if (fault || (fault = inbound_parse(reception->call, room->version, reception->room_id, pdu, &inbound, why)) ||
-            (fault = inbound_lookup(reception->call, &inbound)))
+            (fault = inbound_lookup(reception->call, room, &inbound, why)))
             return fault;
         struct room_write write;
         room_write_begin(&write, reception->call, room, 1);
@@ -305,6 +341,8 @@ static enum fault receive_one(struct reception *reception, struct slice pdu, str
         bool given = reception->state_given;
         fault = reception->mode == RECEIVE_OUTLIER ? receive_outlier(&write, &inbound, why)
                                                    : receive_placed(reception, &write, &inbound, why);
+        if (fault == FAULT_MISSING_EVENTS && reception->unknown.len)
+            *missing = reception->unknown;
         if (fault != FAULT_CONFLICT || race == RACES_MAX)
             return fault;
         reception->state_given = given;
@@ -314,7 +352,7 @@ static enum fault receive_one(struct reception *reception, struct slice pdu, str
 enum fault answer_room_receive(struct call *call, const struct room_receive_request *request, struct room_receive_reply *reply)
 {
     size_t count = request->pdus.len, missing_count = 0;
-    int64_t *results = arena_new_array(call->arena, count, int64_t);
+    int64_t *results = arena_new_array(call->arena, count, int64_t), *soft_failed = arena_new_array(call->arena, count, int64_t);
     struct slice *whys = arena_new_array(call->arena, count, struct slice);
     struct slice *all_missing = arena_new_array(call->arena, count * (PREV_EVENTS_MAX + AUTH_EVENTS_MAX), struct slice);
     struct reception reception = {.call = call,
@@ -325,20 +363,27 @@ enum fault answer_room_receive(struct call *call, const struct room_receive_requ
                                   .state_event_ids = request->state_event_ids,
                                   .state_ends = request->state_ends,
                                   .state_given = request->state_event_ids.len > 0};
+    struct arena *outer = call->arena, *arena = arena_child(outer);
     for (size_t i = 0; i < count; i++) {
         const char *why = NULL;
         struct slices missing = {NULL, 0};
         reception.backfill_left = (int64_t)(count - i);
+        call->arena = arena;
+        reception.soft_failed = false;
         enum fault fault = receive_one(&reception, request->pdus.at[i], &missing, &why);
+        call->arena = outer;
         if (fault_facts(fault)->retryable && fault != FAULT_MISSING_EVENTS)
             return fault; /* the whole call is repeatable: what is stored already answers OK next time */
         results[i] = fault;
+        soft_failed[i] = reception.soft_failed;
         whys[i] = slice_from_cstr(why);
         for (size_t k = 0; fault == FAULT_MISSING_EVENTS && k < missing.len && k < PREV_EVENTS_MAX + AUTH_EVENTS_MAX; k++)
-            all_missing[missing_count++] = missing.at[k];
+            all_missing[missing_count++] = arena_copy(outer, missing.at[k]);
+        arena_reset(arena);
     }
     reply->results = (struct i64s){results, count};
     reply->missing = (struct slices){all_missing, missing_count};
     reply->whys = (struct slices){whys, count};
+    reply->soft_failed = (struct i64s){soft_failed, count};
     return FAULT_OK;
 }

@@ -15,6 +15,6 @@ struct after_state {
     struct state_map map;
 };
 /* Loads the chains of all in one trip and computes the maps; entries whose before.snapshot_nid is set are taken as they are. */
-enum fault after_states_load(struct call *call, struct after_state *states, size_t count);
+enum fault after_states_load(struct room_write *write, struct after_state *states, size_t count);
 
 #endif

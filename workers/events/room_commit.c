@@ -7,6 +7,7 @@
 #include "workers/events/publish.h"
 #include "workers/events/queries.h"
 #include "workers/events/redactions.h"
+#include "workers/events/reset_guard.h"
 #include "workers/events/room_write.h"
 
 /* Rows of current_state and membership from which on five seconds may not be enough: 100,000 took 3 s on a slow machine. */
@@ -74,7 +75,8 @@ struct state_changes {
 static enum fault collect_changes(struct room_write *write, struct state_changes *out)
 {
     struct arena *arena = write->call->arena;
-    struct state_map before = write->room->state->map, diff = state_map_diff(arena, before, write->state.map);
+    struct state_map before = write->rows_are_ahead ? write->rows : write->room->state->map,
+                     diff = state_map_diff(arena, before, write->state.map);
     *out = (struct state_changes){.count = diff.count,
                                   .types = arena_new_array(arena, diff.count, struct slice),
                                   .state_keys = arena_new_array(arena, diff.count, struct slice),
@@ -163,8 +165,9 @@ static void add_destinations(struct db_batch *batch, const struct room_write *wr
 
 static void add_transaction_id(struct db_batch *batch, const struct room_write *write)
 {
-    if (!slice_is_absent(write->txn_id) && write->count)
-        q_txn_insert(batch, write->txn_user, write->txn_device, write->room->room_nid, write->txn_id, write->events[0].nid,
+    const struct client_txn *txn = &write->txn;
+    if (!slice_is_absent(txn->id) && write->count)
+        q_txn_insert(batch, txn->user, txn->device, write->room->room_nid, txn->scope, txn->id, write->events[0].nid,
                      clock_wall_ms());
 }
 
@@ -218,6 +221,7 @@ enum fault room_write_commit(struct room_write *write)
     add_destinations(batch, write);
     add_transaction_id(batch, write);
     redactions_add(batch, write);
+    reset_guard_add(batch, write);
     db_after_commit(batch); /* the last of concurrent writers always reads a horizon past all of them (DESIGN §8) */
     struct db_result *horizon = q_horizon(batch);
     if ((fault = db_run(batch))) {

@@ -37,6 +37,12 @@ struct new_snapshot {
     struct slice delta;
 };
 
+/* What makes a client's send idempotent: "the transaction ID is the same as a previous request, and the path of the HTTP request is
+ * the same" (Client-Server API "Transaction identifiers"). Absent id: nothing does. */
+struct client_txn {
+    struct slice user, device, scope /* what of the path is not the room */, id;
+};
+
 struct room_write {
     struct call *call;
     struct hot_room *room;
@@ -51,8 +57,10 @@ struct room_write {
     size_t head_count;
     int64_t depth, head_pos, tail_pos;
     struct stored_state state; /* the current one */
-    /* idempotence of a client's send; absent txn_id: none */
-    struct slice txn_user, txn_device, txn_id;
+    struct state_map rows;     /* imports: what the rows of current_state and membership show already; else the room's state */
+    bool rows_are_ahead;       /* rows is set */
+    struct client_txn txn;
+    struct reset_evidence *reset;     /* reset_guard.h; NULL: nothing suspicious */
     struct redaction_effect *effects; /* redactions.h */
     size_t effect_count;
     int64_t pos, horizon; /* after commit: the transaction, and the horizon behind it */

@@ -7,7 +7,7 @@
 #include "lib/store/room_read.h"
 
 /* Asks call->origin for what is missing before `event`, has it persisted, then the event itself. The result for that event: OK,
- * REJECTED, or why it could not be placed. */
+ * REJECTED, or why it could not be placed. Retryable ones other than PEER and MISSING_EVENTS are trouble of ours. */
 enum fault gap_fill(struct call *call, const struct room_facts *room, struct event *event, struct slice *why);
 
 #endif

@@ -5,6 +5,7 @@
 #include "lib/matrix/ids.h"
 #include "proto/dispatch.h"
 #include "proto/stubs.h"
+#include "workers/federation/gate.h"
 #include "workers/federation/pdu_check.h"
 #include "workers/federation/queries.h"
 #include "workers/federation/room_access.h"
@@ -12,25 +13,66 @@
 #include "workers/federation/template.h"
 
 /* ---- ours */
-static enum fault send_invite(struct call *call, const struct remote_invite_request *request, const struct room_build_reply *built,
-                              struct slice stripped, struct peer_answer *answer)
+static struct slice invite_uri(struct call *call, const char *version, const struct remote_invite_request *request,
+                               const struct event *event)
+{
+    return arena_printf(call->arena, "/_matrix/federation/%s/invite/%.*s/%.*s", version,
+                        PRI(uri_encode(call->arena, request->room_id)), PRI(uri_encode(call->arena, event->event_id)));
+}
+
+/* Version 1: the body is the event itself, with the state in unsigned; the answer is [200, {…}]. */
+static enum fault send_invite_v1(struct call *call, const struct remote_invite_request *request, const struct event *event,
+                                 struct slice state, struct peer_answer *answer)
 {
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
-    json_put_string(&w, "room_version", built->room_version);
-    json_put_raw(&w, "event", built->event);
-    json_put_raw(&w, "invite_room_state", stripped);
+    json_each (member, event->json) {
+        if (slice_eq(member->key, SLICE("unsigned")))
+            continue;
+        json_key(&w, member->key);
+        json_add_value(&w, member);
+    }
+    json_put_object(&w, "unsigned");
+    json_put_raw(&w, "invite_room_state", state);
     json_end_object(&w);
-    struct slice uri = arena_printf(call->arena, "/_matrix/federation/v2/invite/%.*s/%.*s",
-                                    PRI(uri_encode(call->arena, request->room_id)), PRI(uri_encode(call->arena, built->event_id)));
-    return peer_ask(call, id_server_name(request->user_id), "PUT", uri, json_done(&w), answer);
+    json_end_object(&w);
+    enum fault fault =
+        peer_ask(call, id_server_name(request->user_id), "PUT", invite_uri(call, "v1", request, event), json_done(&w), answer);
+    if (!fault && json_is(answer->json, JSON_ARRAY) && answer->json->count == 2)
+        answer->json = answer->json->first->next;
+    return fault;
+}
+
+/* "Senders which receive a 400 or 404 response to this endpoint should retry using the v1 API … if the room version is 1 or 2". */
+static enum fault send_invite(struct call *call, const struct remote_invite_request *request, const struct event *event,
+                              struct slice state, struct peer_answer *answer)
+{
+    struct json_writer w = json_writer_in(call->arena);
+    json_begin_object(&w);
+    json_put_cstr(&w, "room_version", event->version->id);
+    json_put_raw(&w, "event", event->raw);
+    json_put_raw(&w, "invite_room_state", state);
+    json_end_object(&w);
+    enum fault fault =
+        peer_ask(call, id_server_name(request->user_id), "PUT", invite_uri(call, "v2", request, event), json_done(&w), answer);
+    if (fault == FAULT_PEER_REFUSED && (answer->status == 400 || answer->status == 404) &&
+        event->version->event_id_format == EVENT_ID_V1)
+        fault = send_invite_v1(call, request, event, state, answer);
+    return fault;
+}
+
+/* "If M_MISSING_PARAM or M_INVALID_PARAM is returned …, the Client-Server API request SHOULD fail with a 5xx error": it was our
+ * request. */
+static bool is_our_mistake(const struct peer_answer *answer)
+{
+    struct slice errcode = json_get_string(answer->json, "errcode");
+    return slice_eq(errcode, SLICE("M_INVALID_PARAM")) || slice_eq(errcode, SLICE("M_MISSING_PARAM"));
 }
 
 enum fault answer_remote_invite(struct call *call, const struct remote_invite_request *request, struct remote_invite_reply *reply)
 {
-    const struct slice type = SLICE("m.room.member");
     struct room_build_request build = {.room_id = request->room_id,
-                                       .type = type,
+                                       .type = SLICE("m.room.member"),
                                        .state_key = request->user_id,
                                        .sender = request->sender,
                                        .content = request->content};
@@ -38,24 +80,28 @@ enum fault answer_remote_invite(struct call *call, const struct remote_invite_re
     enum fault fault = call_room_build(call, request->room_id, &build, &built);
     if (fault)
         return fault;
-    const struct room_version *version = room_version_find(built.room_version);
+    struct event *event = NULL;
     struct room_facts room;
-    struct slice stripped;
+    struct slice state, text;
     struct peer_answer answer;
-    if ((fault = room_find(call, request->room_id, &room)) || (fault = stripped_state(call, room.room_nid, &stripped)))
+    struct gate_place *gate;
+    if (event_parse(call->arena, room_version_find(built.room_version), built.event, &event, NULL))
+        return FAULT_INTERNAL;
+    if ((fault = room_find(call, request->room_id, &room)) || (fault = stripped_state(call, &room, &state)) ||
+        (fault = gate_enter(call, GATE_OUTBOUND, &gate)))
         return fault;
-    fault = send_invite(call, request, &built, stripped, &answer);
-    reply->peer_status = answer.status;
-    reply->peer_body = answer.body;
+    fault = send_invite(call, request, event, state, &answer);
+    if (fault == FAULT_PEER_REFUSED && !is_our_mistake(&answer)) {
+        reply->peer_status = answer.status;
+        reply->peer_body = answer.body;
+    }
     if (fault)
         return fault;
-    /* What comes back must be the same event, now with the invited server's signature. */
-    const struct json *returned = json_get_object(answer.json, "event");
-    struct event *event = NULL;
-    if (!returned || event_parse(call->arena, version, returned->span, &event, NULL) || !slice_eq(event->event_id, built.event_id))
-        return FAULT_PEER;
+    fault = pdu_countersigned(call, event, json_get_object(answer.json, "event"), id_server_name(request->user_id), &text);
+    if (fault)
+        return fault == FAULT_INVALID_SIGNATURE ? FAULT_PEER : fault;
     struct room_receive_request receive = {
-        .room_id = request->room_id, .origin = server_name(), .pdus = {&event->raw, 1}, .mode = RECEIVE_LIVE, .distribute = true};
+        .room_id = request->room_id, .origin = server_name(), .pdus = {&text, 1}, .mode = RECEIVE_LIVE, .distribute = true};
     struct room_receive_reply received;
     if ((fault = call_room_receive(call, request->room_id, &receive, &received)))
         return fault;
@@ -75,26 +121,44 @@ static enum fault invitee_exists(struct call *call, struct slice user_id, bool *
     return fault;
 }
 
+/* What the invited user's clients will be shown of the room: whole events or stripped ones. */
+static bool shows_events(const struct json *list)
+{
+    json_each (event, list)
+        if (slice_is_absent(json_get_string(event, "type")) || !json_get_object(event, "content"))
+            return false;
+    return !list || json_is(list, JSON_ARRAY);
+}
+
 static struct reply accept_invite(struct call *call, const struct room_version *version, const struct json *event_json,
                                   const struct json *stripped, struct checked_pdu *pdu)
 {
     bool exists, allowed = true;
     struct room_facts room;
+    const char *why;
+    if (!shows_events(stripped))
+        return call_fail(call, FAULT_BAD_JSON, "invite_room_state must be a list of state events");
     *pdu = (struct checked_pdu){.version = version, .text = event_json->span};
     enum fault fault = pdus_check(call, pdu, 1);
     if (fault)
         return call_fail(call, fault, NULL);
+    if (pdu->fault == FAULT_PEER || pdu->fault == FAULT_INVALID_SIGNATURE)
+        return call_fail(call, FAULT_INVALID_PARAM, pdu->why);
     if (pdu->fault)
-        return call_fail(call, pdu->fault == FAULT_PEER ? FAULT_FORBIDDEN : pdu->fault, pdu->why);
+        return call_fail(call, pdu->fault, pdu->why);
     struct event *event = pdu->event;
     if (!event_is(event, "m.room.member") || !event_is_state(event) ||
         !slice_eq(json_get_string(event->content, "membership"), SLICE("invite")))
         return call_fail(call, FAULT_INVALID_PARAM, "This is not an invite");
     if (!slice_eq(id_server_name(event->sender), call->origin))
-        return call_fail(call, FAULT_FORBIDDEN, "The sender is not of your server");
+        return call_fail(call, FAULT_INVALID_PARAM, "The sender is not of your server");
     if (!slice_eq(id_server_name(event->state_key), server_name()) || !slice_eq(event->room_id, call_param(call, "roomId")) ||
         !slice_eq(event->event_id, call_param(call, "eventId")))
         return call_fail(call, FAULT_INVALID_PARAM, "The event does not fit the path, or the user is not ours");
+    if ((fault = stripped_check(call, version, event->room_id, stripped, &why)))
+        return call_fail(call, fault, NULL);
+    if (why)
+        return call_fail(call, FAULT_INVALID_PARAM, why);
     fault = room_find(call, event->room_id, &room);
     if (!fault)
         fault = acl_allows(call, room.room_nid, call->origin, &allowed);
@@ -128,8 +192,8 @@ struct reply receive_invite(struct call *call)
     const struct room_version *version = room_version_find(version_id);
     struct checked_pdu pdu;
     if (!version)
-        return call_fail(call, FAULT_INCOMPATIBLE_ROOM_VERSION, NULL);
-    struct reply answer = accept_invite(call, version, event, json_get_array(call->json, "invite_room_state"), &pdu);
+        return room_incompatible(call, version_id);
+    struct reply answer = accept_invite(call, version, event, json_get_cstr(call->json, "invite_room_state"), &pdu);
     if (answer.status != 200)
         return answer;
     struct json_writer w = json_writer_in(call->arena);
@@ -143,7 +207,7 @@ struct reply receive_invite(struct call *call)
 struct reply receive_invite_v1(struct call *call)
 {
     struct checked_pdu pdu;
-    const struct json *stripped = json_get_array(json_get_object(call->json, "unsigned"), "invite_room_state");
+    const struct json *stripped = json_get_cstr(json_get_object(call->json, "unsigned"), "invite_room_state");
     struct reply answer = accept_invite(call, room_version_find(SLICE("1")), call->json, stripped, &pdu);
     if (answer.status != 200)
         return answer;

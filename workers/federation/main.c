@@ -3,11 +3,13 @@
 #include "lib/kit/sweep.h"
 #include "proto/dispatch.h"
 #include "workers/federation/alive.h"
+#include "workers/federation/gate.h"
 #include "workers/federation/sweep.h"
 
 static enum fault start(struct worker *worker)
 {
     alive_start();
+    gates_start(worker);
     federation_sweeps_start(worker);
     return FAULT_OK;
 }

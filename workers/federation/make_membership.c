@@ -14,17 +14,6 @@ static bool version_is_offered(struct call *call, struct slice version)
     return offered.len == 0 && slice_eq(version, SLICE("1")); /* the default of the parameter */
 }
 
-static struct reply incompatible(struct call *call, struct slice version)
-{
-    struct json_writer w = json_writer_in(call->arena);
-    json_begin_object(&w);
-    json_put_cstr(&w, "errcode", "M_INCOMPATIBLE_ROOM_VERSION");
-    json_put_cstr(&w, "error", "Your server does not support this room's version");
-    json_put_string(&w, "room_version", version);
-    json_end_object(&w);
-    return reply_status(400, json_done(&w));
-}
-
 /* The guards that all three share. False: *answer. */
 static bool open_for(struct call *call, struct room_facts *room, bool with_versions, struct reply *answer)
 {
@@ -37,7 +26,7 @@ static bool open_for(struct call *call, struct room_facts *room, bool with_versi
         return false;
     if (!with_versions || version_is_offered(call, room->room_version))
         return true;
-    *answer = incompatible(call, room->room_version);
+    *answer = room_incompatible(call, room->room_version);
     return false;
 }
 

@@ -3,7 +3,9 @@
 
 #include "proto/stubs.h"
 
-enum { SIGNERS_MAX = 3, BATCH = 500 };
+/* A server signs with one key, two while it changes keys. What relays add is not looked at, and many entries under one name cannot
+ * keep those of another out. */
+enum { SIGNERS_MAX = 3, SIGNATURES_OF_ONE_MAX = 4, CLAIMS_PER_PDU = SIGNERS_MAX * SIGNATURES_OF_ONE_MAX, BATCH = 500 };
 
 /* One signature to verify; several key ids of one server count as alternatives: any good one is enough. */
 struct claim {
@@ -29,14 +31,14 @@ static void parse(struct call *call, struct checked_pdu *pdu)
     pdu->text = pdu->event->raw;
 }
 
-static size_t add_claims(struct call *call, const struct checked_pdu *pdu, size_t index, struct claim *claims, size_t room)
+static size_t add_claims(struct call *call, const struct checked_pdu *pdu, size_t index, struct claim *claims)
 {
     struct slice servers[SIGNERS_MAX];
     size_t signers = event_required_signers(pdu->event, servers), count = 0;
     struct slice message = event_signing_bytes(call->arena, pdu->version, pdu->event->json);
     for (size_t i = 0; i < signers; i++) {
         struct slices key_ids = json_signature_key_ids(call->arena, pdu->event->json, servers[i]);
-        for (size_t k = 0; k < key_ids.len && count < room; k++)
+        for (size_t k = 0; k < key_ids.len && k < SIGNATURES_OF_ONE_MAX; k++)
             claims[count++] = (struct claim){.pdu = index,
                                              .signer = i,
                                              .server = servers[i],
@@ -86,13 +88,12 @@ static enum fault verify_claims(struct call *call, const struct claim *claims, s
 
 enum fault pdus_check(struct call *call, struct checked_pdu *pdus, size_t count)
 {
-    enum { CLAIMS_PER_PDU = 8 };
     struct claim *claims = arena_new_array(call->arena, count * CLAIMS_PER_PDU, struct claim);
     size_t claim_count = 0;
     for (size_t i = 0; i < count; i++) {
         parse(call, &pdus[i]);
         if (pdus[i].fault == FAULT_OK)
-            claim_count += add_claims(call, &pdus[i], i, claims + claim_count, CLAIMS_PER_PDU);
+            claim_count += add_claims(call, &pdus[i], i, claims + claim_count);
     }
     int64_t *results = arena_new_array(call->arena, claim_count, int64_t);
     for (size_t i = 0; i < claim_count; i++)
@@ -131,4 +132,34 @@ enum fault pdus_check_texts(struct call *call, const struct room_version *versio
     *out = pdus;
     *count = filled;
     return pdus_check(call, pdus, filled);
+}
+
+enum fault pdu_countersigned(struct call *call, const struct event *event, const struct json *returned, struct slice server,
+                             struct slice *out)
+{
+    struct slices key_ids = json_signature_key_ids(call->arena, returned, server);
+    struct slice message = event_signing_bytes(call->arena, event->version, event->json);
+    struct claim claims[SIGNATURES_OF_ONE_MAX];
+    int64_t results[SIGNATURES_OF_ONE_MAX];
+    size_t count = 0;
+    for (; count < key_ids.len && count < SIGNATURES_OF_ONE_MAX; count++) {
+        results[count] = FAULT_PEER;
+        claims[count] = (struct claim){.server = server,
+                                       .key_id = key_ids.at[count],
+                                       .signature = json_signature(returned, server, key_ids.at[count]),
+                                       .message = message,
+                                       .valid_at = event->version->enforce_key_validity ? event->origin_server_ts : 0};
+    }
+    enum fault fault = verify_claims(call, claims, count, results), verdict = FAULT_INVALID_SIGNATURE;
+    if (fault)
+        return fault;
+    for (size_t i = 0; i < count; i++) {
+        if (results[i] == FAULT_OK) {
+            *out = event_add_signature(call->arena, event->raw, server, key_ids.at[i], claims[i].signature);
+            return FAULT_OK;
+        }
+        if (results[i] == FAULT_PEER)
+            verdict = FAULT_PEER;
+    }
+    return verdict;
 }

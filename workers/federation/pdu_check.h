@@ -19,4 +19,9 @@ enum fault pdus_check(struct call *call, struct checked_pdu *pdus, size_t count)
 enum fault pdus_check_texts(struct call *call, const struct room_version *version, const struct json *array,
                             struct checked_pdu **out, size_t *count);
 
+/* Did `server` sign our event? Its signatures are taken from `returned`, its answer; nothing else of that is. *out: the event's
+ * bytes with a good one added. INVALID_SIGNATURE: there is none; PEER: the key could not be had. */
+enum fault pdu_countersigned(struct call *call, const struct event *event, const struct json *returned, struct slice server,
+                             struct slice *out);
+
 #endif

@@ -29,13 +29,22 @@ SELECT DISTINCT w.id FROM unnest($1::text[]) AS w(id) WHERE NOT EXISTS (SELECT 1
 -- param: chain boolean
 -- column: event_id text
 -- column: json bytea
+-- column: is_redacted boolean
 WITH RECURSIVE below AS (
     SELECT a.nid FROM event e CROSS JOIN LATERAL unnest(e.auth_nids) a(nid) WHERE e.event_nid = ANY($1) AND $2
     UNION
     SELECT a.nid FROM below b JOIN event e ON e.event_nid = b.nid CROSS JOIN LATERAL unnest(e.auth_nids) a(nid))
-SELECT event_id, json FROM event WHERE event_nid = ANY($1) AND NOT $2
+SELECT event_id, json, redacted_by IS NOT NULL FROM event WHERE event_nid = ANY($1) AND NOT $2
 UNION ALL
-SELECT e.event_id, e.json FROM below b JOIN event e ON e.event_nid = b.nid WHERE $2;
+SELECT e.event_id, e.json, e.redacted_by IS NOT NULL FROM below b JOIN event e ON e.event_nid = b.nid WHERE $2;
+
+-- name: stripped_events
+-- param: room_nid bigint
+-- param: types text[]
+-- column: json bytea
+-- column: is_redacted boolean
+SELECT e.json, e.redacted_by IS NOT NULL FROM unnest($2::text[]) WITH ORDINALITY AS t(type, ordinal)
+JOIN current_state c ON c.room_nid = $1 AND c.type = t.type AND c.state_key = '' JOIN event e ON e.event_nid = c.event_nid ORDER BY t.ordinal;
 
 -- name: history_edges
 -- why: the newest edges first: what a client scrolling back reaches next

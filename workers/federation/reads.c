@@ -34,7 +34,7 @@ static enum fault add_visible(struct call *call, struct json_writer *w, const st
     enum fault fault = visible_to_server(call, rows, call->origin, visible);
     for (size_t i = 0; !fault && i < rows->count; i++) {
         if (visible[i]) {
-            json_add_raw(w, rows->at[i].json);
+            json_add_raw(w, event_row_for_servers(call->arena, &rows->at[i]));
             continue;
         }
         const struct event *event = event_row_parse(call->arena, &rows->at[i]);
@@ -76,20 +76,19 @@ struct reply federation_event(struct call *call)
 }
 
 /* ---- the state before an event */
-static bool state_before(struct call *call, struct i64s *state, struct reply *answer)
+static bool state_before(struct call *call, struct room_facts *room, struct i64s *state, struct reply *answer)
 {
-    struct room_facts room;
     struct event_row row;
     struct state_map map;
     struct slice event_id = call_query(call, "event_id");
-    if (!room_open(call, NEED_MEMBER, &room, answer))
+    if (!room_open(call, NEED_MEMBER, room, answer))
         return false;
     if (slice_is_absent(event_id)) {
         *answer = call_fail(call, FAULT_MISSING_PARAM, "event_id is missing");
         return false;
     }
     enum fault fault = event_row_by_id(call, event_id, &row);
-    if (!fault && (row.room_nid != room.room_nid || row.flags & EVENT_OUTLIER))
+    if (!fault && (row.room_nid != room->room_nid || !event_row_state_is_known(&row)))
         fault = FAULT_NOT_FOUND;
     if (!fault)
         fault = state_snapshot_load(call, row.snapshot_nid, &map);
@@ -104,7 +103,8 @@ static bool state_before(struct call *call, struct i64s *state, struct reply *an
     return true;
 }
 
-static void put_list(struct json_writer *w, const char *name, struct db_result *events, bool ids_only)
+static void put_list(struct call *call, struct json_writer *w, const struct room_facts *room, const char *name,
+                     struct db_result *events, bool ids_only)
 {
     struct state_with_chain_row row;
     json_put_array(w, name);
@@ -112,7 +112,7 @@ static void put_list(struct json_writer *w, const char *name, struct db_result *
         if (ids_only)
             json_add_string(w, row.event_id);
         else
-            json_add_raw(w, row.json);
+            json_add_raw(w, event_for_servers(call->arena, room->room_version, row.json, row.is_redacted));
     }
     json_end_array(w);
 }
@@ -122,7 +122,8 @@ static struct reply state_reply(struct call *call, bool ids_only)
 {
     struct i64s state;
     struct reply answer;
-    if (!state_before(call, &state, &answer))
+    struct room_facts room;
+    if (!state_before(call, &room, &state, &answer))
         return answer;
     struct db_batch *batch = call_batch(call);
     struct db_result *events = q_state_with_chain(batch, state, false), *chain = q_state_with_chain(batch, state, true);
@@ -131,8 +132,8 @@ static struct reply state_reply(struct call *call, bool ids_only)
         return call_fail(call, fault, NULL);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
-    put_list(&w, ids_only ? "pdu_ids" : "pdus", events, ids_only);
-    put_list(&w, ids_only ? "auth_chain_ids" : "auth_chain", chain, ids_only);
+    put_list(call, &w, &room, ids_only ? "pdu_ids" : "pdus", events, ids_only);
+    put_list(call, &w, &room, ids_only ? "auth_chain_ids" : "auth_chain", chain, ids_only);
     json_end_object(&w);
     return reply_json(&w);
 }
@@ -165,7 +166,7 @@ struct reply federation_event_auth(struct call *call)
         return call_fail(call, fault, NULL);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
-    put_list(&w, "auth_chain", chain, false);
+    put_list(call, &w, &room, "auth_chain", chain, false);
     json_end_object(&w);
     return reply_json(&w);
 }
@@ -258,16 +259,27 @@ static enum fault walk_back(struct call *call, const struct room_facts *room, si
     return FAULT_OK;
 }
 
+static bool are_strings(const struct json *array)
+{
+    json_each (item, array)
+        if (!json_is(item, JSON_STRING))
+            return false;
+    return json_is(array, JSON_ARRAY);
+}
+
 struct reply get_missing_events(struct call *call)
 {
+    static const struct body_member members[] = {{"limit", JSON_INT}, {"min_depth", JSON_INT}, {NULL, JSON_NULL}};
     struct room_facts room;
     struct reply answer;
     struct event_rows rows;
     int64_t limit = 10, min_depth = 0;
+    if (!call_members_fit(call, call->json, members, &answer))
+        return answer;
     json_get_i64(call->json, "limit", &limit);
     json_get_i64(call->json, "min_depth", &min_depth);
-    if (!json_get_array(call->json, "latest_events") || !json_get_array(call->json, "earliest_events"))
-        return call_fail(call, FAULT_BAD_JSON, "latest_events and earliest_events are needed");
+    if (!are_strings(json_get_cstr(call->json, "latest_events")) || !are_strings(json_get_cstr(call->json, "earliest_events")))
+        return call_fail(call, FAULT_BAD_JSON, "latest_events and earliest_events must be lists of event ids");
     if (!room_open(call, NEED_MEMBER, &room, &answer))
         return answer;
     enum fault fault = walk_back(call, &room, limit < 1 ? 1 : limit > MISSING_MAX ? MISSING_MAX : (size_t)limit, min_depth, &rows);

@@ -2,6 +2,7 @@
 #include "lib/base/uri.h"
 #include "proto/dispatch.h"
 #include "proto/stubs.h"
+#include "workers/federation/gate.h"
 #include "workers/federation/pdu_check.h"
 #include "workers/federation/peer.h"
 #include "workers/federation/queries.h"
@@ -61,6 +62,9 @@ enum fault answer_remote_backfill(struct call *call, const struct remote_backfil
     struct db_batch *batch = call_batch(call);
     struct db_result *edges = q_history_edges(batch, room.room_nid);
     if ((fault = db_run(batch)) || db_affected(edges) == 0)
+        return fault;
+    struct gate_place *gate;
+    if ((fault = gate_enter(call, GATE_OUTBOUND, &gate)))
         return fault;
     struct slice uri = backfill_uri(call, request->room_id, request->limit, edges);
     fault = FAULT_PEER;

@@ -1,50 +1,32 @@
 /* messages remote_join, remote_leave, remote_knock: our users in rooms of other servers (Server-Server API "Joining Rooms",
  * "Leaving Rooms", "Knocking"). */
 #include "lib/base/log.h"
+#include "lib/store/room_read.h"
 #include "proto/dispatch.h"
 #include "proto/stubs.h"
-#include "workers/federation/pdu_check.h"
+#include "workers/federation/join_import.h"
+#include "workers/federation/join_undo.h"
 #include "workers/federation/template.h"
 
-/* The good ones of an answer's list; *create_good tells whether the create event is among them. */
-static enum fault take_list(struct call *call, const struct room_version *version, const struct json *list, struct slices *out,
-                            bool *create_good)
+enum { JOIN_MS = 300000 /* large rooms: minutes for the other server to answer, and for us to check */ };
+
+/* The user is in already: an earlier attempt, which nobody waited for any more, came through. */
+static enum fault join_of_before(struct call *call, const struct remote_join_request *request, struct slice *event_id)
 {
-    struct checked_pdu *pdus;
-    size_t count, kept = 0;
-    enum fault fault = pdus_check_texts(call, version, list, &pdus, &count);
-    if (fault)
-        return fault;
-    struct slice *texts = arena_new_array(call->arena, count, struct slice);
-    for (size_t i = 0; i < count; i++) {
-        if (pdus[i].fault) {
-            log_event(LOG_WARN, "an event of a send_join answer is left out",
-                      LOG_CSTR("why", pdus[i].why ? pdus[i].why : "bad format"));
-            continue;
-        }
-        *create_good |= event_is_state_of(pdus[i].event, "m.room.create", SLICE(""));
-        texts[kept++] = pdus[i].text;
-    }
-    *out = (struct slices){texts, kept};
-    return FAULT_OK;
+    struct room_facts room;
+    struct membership_row membership;
+    struct event_rows rows;
+    enum fault fault = room_find(call, request->room_id, &room);
+    *event_id = SLICE_ABSENT;
+    if (!fault && room.extremities.len && !(fault = membership_find(call, room.room_nid, request->user_id, &membership)) &&
+        slice_eq(membership.membership, SLICE("join")) &&
+        !(fault = event_rows_by_nid(call, (struct i64s){&membership.event_nid, 1}, &rows)) && rows.count)
+        *event_id = rows.at[0].event_id;
+    return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
 }
 
-/* Restricted rooms: the resident server answers the event with its signature added. It must still be ours. */
-static enum fault take_join(struct call *call, const struct templated *templated, struct slice *join)
-{
-    const struct json *returned = json_get_object(templated->answer.json, "event");
-    *join = templated->event->raw;
-    if (!returned)
-        return FAULT_OK;
-    struct checked_pdu pdu = {.version = templated->version, .text = returned->span};
-    enum fault fault = pdus_check(call, &pdu, 1);
-    if (fault)
-        return fault;
-    if (!pdu.fault && slice_eq(pdu.event->event_id, templated->event->event_id))
-        *join = pdu.text;
-    return FAULT_OK;
-}
-
+/* From the moment the other server is asked to accept the join, it is finished even when its caller's time is over: who asks again
+ * waits in this room's lane, and finds the user in the room. */
 enum fault answer_remote_join(struct call *call, const struct remote_join_request *request, struct remote_join_reply *reply)
 {
     struct membership_flow flow = {.make = "make_join",
@@ -53,27 +35,27 @@ enum fault answer_remote_join(struct call *call, const struct remote_join_reques
                                    .with_versions = true,
                                    .room_id = request->room_id,
                                    .user_id = request->user_id,
-                                   .content = request->content};
-    struct templated templated = {0};
-    enum fault fault = membership_through(call, &flow, request->servers, &templated);
+                                   .content = request->content,
+                                   .finish_ms = JOIN_MS};
+    struct templated templated = {.unanswered = SLICE_ABSENT};
+    enum fault fault = join_of_before(call, request, &reply->event_id);
+    reply->room_id = request->room_id;
+    if (fault || !slice_is_absent(reply->event_id))
+        return fault;
+    fault = membership_through(call, &flow, request->servers, &templated);
     reply->peer_status = templated.answer.status;
-    reply->peer_body = templated.answer.body;
+    reply->peer_body = templated.answer.status == 200 ? SLICE_ABSENT : templated.answer.body;
+    if (fault && !slice_is_absent(templated.unanswered))
+        join_debt_owe(call, request->room_id, request->user_id, templated.unanswered);
     if (fault)
         return fault;
-    struct room_import_request import = {.room_id = request->room_id, .room_version = slice_from_cstr(templated.version->id)};
-    struct room_import_reply imported;
-    bool create_good = false;
-    if ((fault = take_list(call, templated.version, json_get_array(templated.answer.json, "state"), &import.state, &create_good)) ||
-        (fault = take_list(call, templated.version, json_get_array(templated.answer.json, "auth_chain"), &import.auth_chain,
-                           &create_good)) ||
-        (fault = take_join(call, &templated, &import.join_event)))
+    struct join_debt *debt = join_debt_owe(call, request->room_id, request->user_id, templated.server);
+    if ((fault = join_import(call, &templated, request->room_id, &reply->event_id))) {
+        log_event(LOG_WARN, "a room could not be taken over", LOG_STR("room", request->room_id),
+                  LOG_CSTR("fault", fault_facts(fault)->name), LOG_STR("why", call->why));
         return fault;
-    if (!create_good)
-        return FAULT_PEER; /* no create event that verifies: this is not the room */
-    if ((fault = call_room_import(call, request->room_id, &import, &imported)))
-        return fault;
-    reply->room_id = request->room_id;
-    reply->event_id = imported.event_id;
+    }
+    join_debt_paid(debt);
     return FAULT_OK;
 }
 

@@ -26,7 +26,7 @@ bool take_membership(struct call *call, const struct room_facts *room, const cha
     else if (!slice_eq(event->sender, event->state_key))
         *answer = call_fail(call, FAULT_INVALID_PARAM, "sender and state_key differ");
     else if (!slice_eq(id_server_name(event->sender), call->origin))
-        *answer = call_fail(call, FAULT_FORBIDDEN, "The sender is not of your server");
+        *answer = call_fail(call, FAULT_INVALID_PARAM, "The sender is not of your server");
     else if (!slice_eq(event->room_id, room->room_id))
         *answer = call_fail(call, FAULT_INVALID_PARAM, "The event is of another room");
     else if (!slice_eq(event->event_id, call_param(call, "eventId")) && pdu->version->event_id_format != EVENT_ID_V1)
@@ -66,14 +66,24 @@ bool accept_membership(struct call *call, const struct room_facts *room, const s
     enum fault fault = call_room_receive(call, room->room_id, &request, &reply);
     if (!fault)
         fault = reply.results.len ? (enum fault)reply.results.at[0] : FAULT_INTERNAL;
-    if (fault == FAULT_OK)
+    if (fault == FAULT_OK && !(reply.soft_failed.len && reply.soft_failed.at[0]))
         return true;
+    if (fault == FAULT_OK) { /* stored, but it is not the user's membership: answering 200 would let his server believe so */
+        *answer = call_fail(call, FAULT_FORBIDDEN, "Not allowed by the room's present state");
+        return false;
+    }
     struct slice why = reply.whys.len ? reply.whys.at[0] : SLICE("");
     *answer = fault == FAULT_REJECTED ? call_failf(call, FAULT_FORBIDDEN, "Not allowed: %.*s", PRI(why))
               : fault == FAULT_MISSING_EVENTS
                   ? call_fail(call, FAULT_INVALID_PARAM, "The event names events that are not known here")
                   : call_fail(call, fault, NULL);
     return false;
+}
+
+/* A key that cannot be had is the sender's fault: his server has just signed the request itself. */
+static enum fault refusal(enum fault fault)
+{
+    return fault == FAULT_INVALID_SIGNATURE ? FAULT_INVALID_PARAM : fault == FAULT_PEER ? FAULT_FORBIDDEN : fault;
 }
 
 /* Checks, vouches, persists. False: *answer. */
@@ -87,19 +97,19 @@ static bool enter(struct call *call, struct room_facts *room, const char *member
         return false;
     enum fault fault = pdus_check(call, pdu, 1);
     if (fault || pdu->fault) {
-        *answer = fault ? call_fail(call, fault, NULL)
-                        : call_fail(call, pdu->fault == FAULT_INVALID_SIGNATURE ? FAULT_INVALID_PARAM : pdu->fault, pdu->why);
+        *answer = fault ? call_fail(call, fault, NULL) : call_fail(call, refusal(pdu->fault), pdu->why);
         return false;
     }
     return accept_membership(call, room, pdu->event, answer);
 }
 
-static void put_pdus(struct json_writer *w, const char *name, struct db_result *result)
+static void put_pdus(struct call *call, struct json_writer *w, const struct room_facts *room, const char *name,
+                     struct db_result *result)
 {
     struct state_with_chain_row row;
     json_put_array(w, name);
     while (state_with_chain_next(result, &row))
-        json_add_raw(w, row.json);
+        json_add_raw(w, event_for_servers(call->arena, room->room_version, row.json, row.is_redacted));
     json_end_array(w);
 }
 
@@ -127,8 +137,8 @@ static enum fault join_body(struct call *call, const struct room_facts *room, co
     json_put_string(w, "origin", server_name());
     json_put_bool(w, "members_omitted", false);
     json_put_raw(w, "event", event->raw);
-    put_pdus(w, "state", events);
-    put_pdus(w, "auth_chain", chain);
+    put_pdus(call, w, room, "state", events);
+    put_pdus(call, w, room, "auth_chain", chain);
     json_put_array(w, "servers_in_room");
     for (size_t i = 0; i < servers.len; i++)
         json_add_string(w, servers.at[i]);
@@ -189,7 +199,7 @@ struct reply send_knock(struct call *call)
     struct slice stripped;
     if (!enter(call, &room, "knock", &pdu, &answer))
         return answer;
-    enum fault fault = stripped_state(call, room.room_nid, &stripped);
+    enum fault fault = stripped_state(call, &room, &stripped);
     if (fault)
         return call_fail(call, fault, NULL);
     struct json_writer w = json_writer_in(call->arena);

@@ -6,6 +6,7 @@
 #include "lib/base/log.h"
 #include "lib/base/uri.h"
 #include "proto/stubs.h"
+#include "workers/federation/gate.h"
 
 enum fault event_sign(struct call *call, struct event *event)
 {
@@ -98,14 +99,27 @@ static enum fault through_one(struct call *call, const struct membership_flow *f
         return template ? fault : FAULT_PEER;
     struct slice uri = arena_printf(call->arena, "%s/%.*s/%.*s", flow->send, PRI(uri_encode(call->arena, flow->room_id)),
                                     PRI(uri_encode(call->arena, out->event->event_id)));
-    return peer_ask(call, server, "PUT", uri, out->event->raw, &out->answer);
+    if (!flow->finish_ms)
+        return peer_ask(call, server, "PUT", uri, out->event->raw, &out->answer);
+    int64_t finish_ms = clock_monotonic_ms() + flow->finish_ms;
+    if (call->deadline_ms < finish_ms)
+        call->deadline_ms = finish_ms;
+    fault = peer_ask_large(call, server, "PUT", uri, out->event->raw, flow->finish_ms, &out->answer);
+    if (fault && fault != FAULT_PEER_REFUSED)
+        out->unanswered = server;
+    return fault;
 }
 
 enum fault membership_through(struct call *call, const struct membership_flow *flow, struct slices servers, struct templated *out)
 {
     enum fault last = FAULT_PEER;
     struct peer_answer refusal = {0};
-    for (size_t i = 0; i < servers.len && clock_monotonic_ms() < call->deadline_ms; i++) {
+    struct gate_place *gate; /* kept until the call ends: what follows on the answer waits for others too */
+    enum fault entered = gate_enter(call, GATE_OUTBOUND, &gate);
+    if (entered)
+        return entered;
+    const int64_t until_ms = call->deadline_ms; /* a join that is under way moves it, for itself */
+    for (size_t i = 0; i < servers.len && clock_monotonic_ms() < until_ms; i++) {
         enum fault fault = through_one(call, flow, servers.at[i], out);
         if (fault == FAULT_OK)
             return FAULT_OK;

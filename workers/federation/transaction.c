@@ -36,33 +36,32 @@ static bool find_answer(struct call *call, struct slice *answer, enum fault *fau
 }
 
 /* The room and its version, ACL first: a banned server's events do not enter. */
-static enum fault open_room(struct call *call, const struct json *json, struct inbound_pdu *pdu, struct checked_pdu *checked)
+static enum fault open_room(struct call *call, struct map *seen, const struct json *json, struct inbound_pdu *pdu,
+                            struct checked_pdu *checked)
 {
-    bool allowed;
+    const struct room_standing *standing;
     pdu->room_id = json_get_string(json, "room_id");
     *checked = (struct checked_pdu){.text = json->span, .fault = FAULT_BAD_JSON, .why = "no room_id"};
     if (!json_is(json, JSON_OBJECT) || !room_id_is_valid(pdu->room_id))
         return FAULT_OK;
-    enum fault fault = room_find(call, pdu->room_id, &pdu->room);
-    bool resident = !fault && pdu->room.extremities.len && server_is_joined(call, pdu->room.room_nid, server_name(), &fault);
-    if (!fault && !resident && (fault = is_withdrawal(call, &pdu->room, json, &pdu->is_withdrawal)))
+    enum fault fault = room_standing_get(call, seen, pdu->room_id, call->origin, &standing);
+    if (fault)
+        return fault;
+    pdu->room = standing->room;
+    if (standing->is_known && !standing->is_resident && (fault = is_withdrawal(call, &pdu->room, json, &pdu->is_withdrawal)))
         return fault;
     if (pdu->is_withdrawal) { /* there is no state of the room to look into */
         *checked = (struct checked_pdu){.version = room_version_find(pdu->room.room_version), .text = json->span};
         return FAULT_OK;
     }
-    if (!fault && pdu->room.extremities.len == 0)
-        fault = FAULT_NOT_FOUND;
-    if (fault == FAULT_NOT_FOUND) {
-        checked->fault = fault;
+    if (!standing->is_known || pdu->room.extremities.len == 0) {
+        checked->fault = FAULT_NOT_FOUND;
         checked->why = "this server is not in that room";
         return FAULT_OK;
     }
-    if (fault || (fault = acl_allows(call, pdu->room.room_nid, call->origin, &allowed)))
-        return fault;
-    checked->version = allowed ? room_version_find(pdu->room.room_version) : NULL;
-    checked->fault = allowed ? FAULT_OK : FAULT_FORBIDDEN;
-    checked->why = allowed ? NULL : "your server is banned from this room";
+    checked->version = standing->is_allowed ? room_version_find(pdu->room.room_version) : NULL;
+    checked->fault = standing->is_allowed ? FAULT_OK : FAULT_FORBIDDEN;
+    checked->why = standing->is_allowed ? NULL : "your server is banned from this room";
     return FAULT_OK;
 }
 
@@ -104,6 +103,8 @@ static enum fault receive_room(struct call *call, struct inbound_pdu *pdus, stru
         pdu->why = i < reply.whys.len ? reply.whys.at[i] : SLICE_ABSENT;
         if (pdu->result == FAULT_MISSING_EVENTS)
             pdu->result = gap_fill(call, &pdu->room, checked[places[i]].event, &pdu->why);
+        if (fault_facts(pdu->result)->retryable && pdu->result != FAULT_PEER && pdu->result != FAULT_MISSING_EVENTS)
+            return pdu->result; /* our own trouble: nothing is remembered, and the sender comes again with all of it */
     }
     return FAULT_OK;
 }
@@ -130,14 +131,14 @@ static struct slice write_answer(struct call *call, const struct inbound_pdu *pd
     return json_done(&w);
 }
 
-static enum fault receive_pdus(struct call *call, const struct json *list, struct slice *answer)
+static enum fault receive_pdus(struct call *call, struct map *seen, const struct json *list, struct slice *answer)
 {
     size_t count = list ? list->count : 0, at = 0;
     struct inbound_pdu *pdus = arena_new_array(call->arena, count, struct inbound_pdu);
     struct checked_pdu *checked = arena_new_array(call->arena, count, struct checked_pdu);
     enum fault fault;
     json_each (json, list) {
-        if ((fault = open_room(call, json, &pdus[at], &checked[at])))
+        if ((fault = open_room(call, seen, json, &pdus[at], &checked[at])))
             return fault;
         at++;
     }
@@ -171,7 +172,11 @@ struct reply receive_transaction(struct call *call)
 {
     const struct json *pdus = json_get_array(call->json, "pdus"), *edus = json_get_array(call->json, "edus");
     struct slice answer, origin = json_get_string(call->json, "origin");
+    static const struct body_member members[] = {{"origin", JSON_STRING}, {"origin_server_ts", JSON_INT}, {NULL, JSON_NULL}};
+    struct reply refusal;
     enum fault fault;
+    if (!call_members_fit(call, call->json, members, &refusal))
+        return refusal;
     if (!json_get_cstr(call->json, "pdus") || (json_get_cstr(call->json, "pdus") && !pdus) ||
         (json_get_cstr(call->json, "edus") && !edus))
         return call_fail(call, FAULT_BAD_JSON, "pdus and edus must be arrays");
@@ -181,7 +186,8 @@ struct reply receive_transaction(struct call *call)
         return call_fail(call, FAULT_BAD_JSON, "More than 50 PDUs or 100 EDUs");
     if (find_answer(call, &answer, &fault))
         return reply_raw_json(answer);
-    if (fault || (fault = receive_pdus(call, pdus, &answer)) || (fault = edus_pass_on(call, call->origin, edus)))
+    struct map *seen = map_create(call->arena);
+    if (fault || (fault = receive_pdus(call, seen, pdus, &answer)) || (fault = edus_pass_on(call, seen, edus)))
         return call_fail(call, fault, NULL);
     struct db_batch *batch = call_batch(call);
     q_transaction_remember(batch, call->origin, call_param(call, "txnId"), answer, clock_wall_ms());

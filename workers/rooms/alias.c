@@ -149,36 +149,43 @@ struct reply set_alias(struct call *call)
     return reply_empty();
 }
 
-/* Who may remove an alias: its creator, a server admin, or who may set the room's canonical alias. */
-static enum fault may_delete(struct call *call, const struct alias_find_row *row, bool *may)
+enum fault alias_may_be_canonical(struct call *call, const struct room_facts *room, bool *may)
 {
-    *may = slice_eq(row->creator, call->requester.user_id) || call->requester.is_admin;
-    struct room_facts room;
     struct membership_row membership;
     struct event_row levels_row, create_row;
-    if (*may)
-        return FAULT_OK;
-    enum fault fault = room_find(call, row->room_id, &room);
-    if (!fault)
-        fault = membership_find(call, room.room_nid, call->requester.user_id, &membership);
+    *may = false;
+    enum fault fault = membership_find(call, room->room_nid, call->requester.user_id, &membership);
     if (fault || !slice_eq(membership.membership, SLICE("join")))
         return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
     const struct event *events[2];
     size_t count = 0;
-    fault = current_state_event(call, room.room_nid, "m.room.create", SLICE(""), &create_row);
+    fault = current_state_event(call, room->room_nid, "m.room.create", SLICE(""), &create_row);
     if (!fault)
         events[count++] = event_row_parse(call->arena, &create_row);
     if (fault && fault != FAULT_NOT_FOUND)
         return fault;
-    fault = current_state_event(call, room.room_nid, "m.room.power_levels", SLICE(""), &levels_row);
+    fault = current_state_event(call, room->room_nid, "m.room.power_levels", SLICE(""), &levels_row);
     if (!fault)
         events[count++] = event_row_parse(call->arena, &levels_row);
     if (fault && fault != FAULT_NOT_FOUND)
         return fault;
     struct event_list_view list = event_list_view(events, count);
-    struct power_levels levels = power_levels_from(&list.view, room_version_find(room.room_version));
+    struct power_levels levels = power_levels_from(&list.view, room_version_find(room->room_version));
     *may = power_of_user(&levels, call->requester.user_id) >= power_to_send(&levels, SLICE("m.room.canonical_alias"), true);
     return FAULT_OK;
+}
+
+/* Who may remove an alias: its creator, a server admin, or who may set the room's canonical alias. */
+static enum fault may_delete(struct call *call, const struct alias_find_row *row, bool *may)
+{
+    struct room_facts room;
+    *may = slice_eq(row->creator, call->requester.user_id) || call->requester.is_admin;
+    if (*may)
+        return FAULT_OK;
+    enum fault fault = room_find(call, row->room_id, &room);
+    if (fault)
+        return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
+    return alias_may_be_canonical(call, &room, may);
 }
 
 /* The room's m.room.canonical_alias without the alias; nothing happens when it does not name it or the user may not change it. */

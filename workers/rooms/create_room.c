@@ -12,22 +12,21 @@
 /* Step 0: what the body may say. False: *answer. */
 static bool check_body(struct call *call, struct reply *answer)
 {
-    static const struct {
-        const char *key;
-        enum json_type type;
-    } members[] = {{"visibility", JSON_STRING},   {"room_alias_name", JSON_STRING},
-                   {"name", JSON_STRING},         {"topic", JSON_STRING},
-                   {"invite", JSON_ARRAY},        {"invite_3pid", JSON_ARRAY},
-                   {"room_version", JSON_STRING}, {"creation_content", JSON_OBJECT},
-                   {"initial_state", JSON_ARRAY}, {"preset", JSON_STRING},
-                   {"is_direct", JSON_BOOL},      {"power_level_content_override", JSON_OBJECT}};
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-        const struct json *value = json_get_cstr(call->json, members[i].key);
-        if (!value || json_is(value, members[i].type) || json_is(value, JSON_NULL))
-            continue;
-        *answer = call_failf(call, FAULT_BAD_JSON, "%s has the wrong type", members[i].key);
+    static const struct body_member members[] = {{"visibility", JSON_STRING},
+                                                 {"room_alias_name", JSON_STRING},
+                                                 {"name", JSON_STRING},
+                                                 {"topic", JSON_STRING},
+                                                 {"invite", JSON_ARRAY},
+                                                 {"invite_3pid", JSON_ARRAY},
+                                                 {"room_version", JSON_STRING},
+                                                 {"creation_content", JSON_OBJECT},
+                                                 {"initial_state", JSON_ARRAY},
+                                                 {"preset", JSON_STRING},
+                                                 {"is_direct", JSON_BOOL},
+                                                 {"power_level_content_override", JSON_OBJECT},
+                                                 {NULL, JSON_NULL}};
+    if (!call_members_fit(call, call->json, members, answer))
         return false;
-    }
     json_each (invitee, json_get_array(call->json, "invite")) {
         if (json_is(invitee, JSON_STRING) && user_id_is_valid(invitee->text))
             continue;

@@ -1,8 +1,7 @@
-/* Single events and their surroundings: GET …/event/{eventId}, …/context/{eventId}, …/timestamp_to_event. */
+/* Single events and their surroundings: GET …/event/{eventId}, …/context/{eventId}. */
 #include "lib/matrix/event_filter.h"
 #include "lib/store/timeline_token.h"
 #include "proto/dispatch.h"
-#include "workers/rooms/queries.h"
 #include "workers/rooms/reader.h"
 
 /* The event when the reader may see it; NOT_FOUND otherwise: what one may not see does not exist for him. */
@@ -99,11 +98,12 @@ struct reply event_context(struct call *call)
     limit = limit > 100 ? 100 : limit;
     int64_t here = rows.at[0].room_pos, above = reader.until == INT64_MAX ? INT64_MAX : reader.until + 1;
     if ((fault = timeline_page(call, reader.room.room_nid, here, INT64_MIN + 1, true, limit / 2, &before)) ||
-        (fault = timeline_page(call, reader.room.room_nid, here, above, false, limit - limit / 2, &after)) ||
-        (fault = reader_state(call, &reader, &state)))
+        (fault = timeline_page(call, reader.room.room_nid, here, above, false, limit - limit / 2, &after)))
         return call_fail(call, fault, NULL);
     int64_t start = before.count ? before.at[before.count - 1].room_pos : here;
     int64_t end = after.count ? after.at[after.count - 1].room_pos + 1 : here + 1;
+    if ((fault = reader_state_at(call, &reader, end, &state)))
+        return call_fail(call, fault, NULL);
     keep_filtered(call, &filter, &before);
     keep_filtered(call, &filter, &after);
     if (filter.lazy_load_members)
@@ -125,34 +125,6 @@ struct reply event_context(struct call *call)
     for (size_t i = 0; i < state.count; i++)
         event_render(render, &w, &state.at[i]);
     json_end_array(&w);
-    json_end_object(&w);
-    return reply_json(&w);
-}
-
-struct reply timestamp_to_event(struct call *call)
-{
-    struct reader reader;
-    struct reply answer;
-    int64_t ts = -1;
-    struct slice dir = call_query(call, "dir");
-    if (!call_query_i64(call, "ts", &ts) || ts < 0)
-        return call_fail(call, FAULT_INVALID_PARAM, "ts must be a timestamp");
-    if (!slice_eq(dir, SLICE("f")) && !slice_eq(dir, SLICE("b")))
-        return call_fail(call, FAULT_INVALID_PARAM, "dir must be f or b");
-    if (!reader_open(call, &reader, &answer))
-        return answer;
-    struct db_batch *batch = call_batch(call);
-    struct db_result *result = q_event_near(batch, reader.room.room_nid, ts, slice_eq(dir, SLICE("f")), reader.until);
-    enum fault fault = db_run(batch);
-    struct event_near_row row;
-    if (fault)
-        return call_fail(call, fault, NULL);
-    if (!event_near_next(result, &row))
-        return call_fail(call, FAULT_NOT_FOUND, "No event there");
-    struct json_writer w = json_writer_in(call->arena);
-    json_begin_object(&w);
-    json_put_string(&w, "event_id", row.event_id);
-    json_put_i64(&w, "origin_server_ts", row.origin_server_ts);
     json_end_object(&w);
     return reply_json(&w);
 }

@@ -1,5 +1,7 @@
 /* Joining: POST …/rooms/{roomId}/join and …/join/{roomIdOrAlias} (Client-Server API "Joining rooms"); and knocking. A room with
  * members of ours is joined here; any other through its servers (Server-Server API "Joining Rooms"). */
+#include "workers/rooms/join.h"
+
 #include "lib/matrix/ids.h"
 #include "lib/store/restricted_join.h"
 #include "proto/dispatch.h"
@@ -58,9 +60,11 @@ static enum fault resolve_target(struct call *call, struct slice room_id_or_alia
     return FAULT_OK;
 }
 
-/* Who invited: that server is in the room. And the room id's own server, for versions before 12. */
+/* Who invited: that server is in the room. A client that names servers means those: the others may have reasons to let him in that
+ * these have not. Otherwise all that we know of, or the room id's own server, for versions before 12. */
 static enum fault add_known_servers(struct call *call, const struct room_facts *room, struct join_target *target)
 {
+    bool named = target->server_count > 0;
     if (room->room_nid) {
         struct membership_row membership;
         struct event_rows rows;
@@ -73,13 +77,13 @@ static enum fault add_known_servers(struct call *call, const struct room_facts *
             if (rows.count)
                 add_server(target, id_server_name(rows.at[0].sender));
         }
-        struct slices servers;
-        if ((fault = room_servers(call, room->room_nid, &servers)))
+        struct slices servers = {NULL, 0};
+        if (!named && (fault = room_servers(call, room->room_nid, &servers)))
             return fault;
         for (size_t i = 0; i < servers.len; i++)
             add_server(target, servers.at[i]);
     }
-    if (target->server_count == 0) /* who names servers means those */
+    if (target->server_count == 0)
         add_server(target, id_server_name(target->room_id));
     return FAULT_OK;
 }
@@ -93,83 +97,118 @@ static struct reply room_id_reply(struct call *call, struct slice room_id)
     return reply_json(&w);
 }
 
-static struct reply join_remotely(struct call *call, struct join_target *target, struct slice content)
+static bool fail(struct reply *answer, struct reply with)
+{
+    *answer = with;
+    return false;
+}
+
+static bool join_remotely(struct call *call, struct join_target *target, struct slice content, struct joined *out,
+                          struct reply *answer)
 {
     if (target->server_count == 0)
-        return call_fail(call, FAULT_NOT_FOUND, "No server of this room is known");
+        return fail(answer, call_fail(call, FAULT_NOT_FOUND, "No server of this room is known"));
     struct remote_join_request request = {.room_id = target->room_id,
                                           .servers = {target->servers, target->server_count},
                                           .user_id = call->requester.user_id,
                                           .content = content};
     struct remote_join_reply reply;
     enum fault fault = call_remote_join(call, target->room_id, &request, &reply);
+    *out = (struct joined){target->room_id, reply.event_id};
     if (fault == FAULT_PEER_REFUSED && reply.peer_status)
-        return call_fail_peer(call, reply.peer_status, reply.peer_body);
+        return fail(answer, call_fail_peer(call, reply.peer_status, reply.peer_body));
     if (fault == FAULT_PEER || fault == FAULT_PEER_REFUSED)
-        return call_fail(call, FAULT_NOT_FOUND, "No server of this room could be reached");
-    return fault ? member_fail(call, fault) : room_id_reply(call, target->room_id);
+        return fail(answer, call_fail(call, FAULT_NOT_FOUND, "No server of this room could be reached"));
+    return !fault || fail(answer, member_fail(call, fault));
 }
 
-static struct reply join(struct call *call, struct slice room_id_or_alias)
+/* "Servers MUST only allow guest users to join rooms if the m.room.guest_access state event is present on the room, and has the
+ * guest_access value can_join." Of a room that is not here nobody knows: no. */
+static enum fault admit_guest(struct call *call, const struct room_facts *room, bool ours)
+{
+    struct event_row row;
+    if (!call->requester.is_guest)
+        return FAULT_OK;
+    enum fault fault = ours ? current_state_event(call, room->room_nid, "m.room.guest_access", SLICE(""), &row) : FAULT_NOT_FOUND;
+    if (fault)
+        return fault == FAULT_NOT_FOUND ? FAULT_GUEST_FORBIDDEN : fault;
+    struct slice access = json_get_string(event_row_parse(call->arena, &row)->content, "guest_access");
+    return slice_eq(access, SLICE("can_join")) ? FAULT_OK : FAULT_GUEST_FORBIDDEN;
+}
+
+bool join(struct call *call, struct slice room_id_or_alias, const struct json *own, struct joined *out, struct reply *answer)
 {
     struct join_target target;
     struct room_facts room = {0};
     struct slice reason, content;
     struct restricted_join verdict;
     bool ours;
+    const struct json *third_party_signed = json_get_cstr(call->json, "third_party_signed");
     if (!body_reason(call, &reason))
-        return call_fail(call, FAULT_BAD_JSON, "reason must be a string");
+        return fail(answer, call_fail(call, FAULT_BAD_JSON, "reason must be a string"));
+    if (third_party_signed && !json_is(third_party_signed, JSON_OBJECT))
+        return fail(answer, call_fail(call, FAULT_BAD_JSON, "third_party_signed must be an object"));
     enum fault fault = resolve_target(call, room_id_or_alias, &target);
     if (fault == FAULT_NOT_FOUND)
-        return call_fail(call, fault, "No such room alias");
+        return fail(answer, call_fail(call, fault, "No such room alias"));
     if (fault || (fault = room_is_ours(call, target.room_id, &room, &ours)) || (fault = add_known_servers(call, &room, &target)))
-        return call_fail(call, fault, NULL);
+        return fail(answer, call_fail(call, fault, NULL));
+    if ((fault = admit_guest(call, &room, ours)))
+        return fail(answer, call_fail(call, fault, NULL));
+    *out = (struct joined){target.room_id, SLICE_ABSENT};
     if (!ours) {
         fault = member_content(call, "join", call->requester.user_id, reason, SLICE_ABSENT, false, &content);
-        return fault ? call_fail(call, fault, NULL) : join_remotely(call, &target, content);
+        return fault ? fail(answer, call_fail(call, fault, NULL))
+                     : join_remotely(call, &target, member_content_own(call, content, own), out, answer);
     }
     struct membership_row membership;
     fault = membership_find(call, room.room_nid, call->requester.user_id, &membership);
-    if (!fault && slice_eq(membership.membership, SLICE("join")) && slice_is_absent(reason))
-        return room_id_reply(call, target.room_id);
+    if (!fault && slice_eq(membership.membership, SLICE("join")) && slice_is_absent(reason) && !own)
+        return true;
     if ((fault && fault != FAULT_NOT_FOUND) ||
         (fault = restricted_join_authorise(call, &room, call->requester.user_id, &verdict)) ||
         (fault = member_content(call, "join", call->requester.user_id, reason, verdict.voucher, false, &content)))
-        return call_fail(call, fault, NULL);
-    if (verdict.fault && target.server_count)
-        return join_remotely(call, &target, content);
-    fault = member_append(call, target.room_id, call->requester.user_id, call->requester.user_id, content, NULL);
-    return fault ? member_fail(call, fault) : room_id_reply(call, target.room_id);
+        return fail(answer, call_fail(call, fault, NULL));
+    content = member_content_own(call, content, own);
+    if (verdict.fault && verdict.fault != FAULT_FORBIDDEN && target.server_count) /* others may know or grant more */
+        return join_remotely(call, &target, content, out, answer);
+    fault = member_append(call, target.room_id, call->requester.user_id, call->requester.user_id, content, &out->event_id);
+    return !fault || fail(answer, member_fail(call, fault));
 }
 
 struct reply join_room(struct call *call)
 {
-    return join(call, call_param(call, "roomId"));
+    struct joined joined;
+    struct reply answer;
+    return join(call, call_param(call, "roomId"), NULL, &joined, &answer) ? room_id_reply(call, joined.room_id) : answer;
 }
 
 struct reply join_room_or_alias(struct call *call)
 {
-    return join(call, call_param(call, "roomIdOrAlias"));
+    struct joined joined;
+    struct reply answer;
+    return join(call, call_param(call, "roomIdOrAlias"), NULL, &joined, &answer) ? room_id_reply(call, joined.room_id) : answer;
 }
 
-/* POST …/knock/{roomIdOrAlias} (Client-Server API "Knocking on rooms"). */
-struct reply knock_room(struct call *call)
+bool knock(struct call *call, struct slice room_id_or_alias, const struct json *own, struct joined *out, struct reply *answer)
 {
     struct join_target target;
     struct room_facts room = {0};
     struct slice reason, content;
     bool ours;
     if (!body_reason(call, &reason))
-        return call_fail(call, FAULT_BAD_JSON, "reason must be a string");
-    enum fault fault = resolve_target(call, call_param(call, "roomIdOrAlias"), &target);
+        return fail(answer, call_fail(call, FAULT_BAD_JSON, "reason must be a string"));
+    enum fault fault = resolve_target(call, room_id_or_alias, &target);
     if (fault == FAULT_NOT_FOUND)
-        return call_fail(call, fault, "No such room alias");
+        return fail(answer, call_fail(call, fault, "No such room alias"));
     if (fault || (fault = room_is_ours(call, target.room_id, &room, &ours)) || (fault = add_known_servers(call, &room, &target)) ||
         (fault = member_content(call, "knock", call->requester.user_id, reason, SLICE_ABSENT, false, &content)))
-        return call_fail(call, fault, NULL);
+        return fail(answer, call_fail(call, fault, NULL));
+    content = member_content_own(call, content, own);
+    *out = (struct joined){target.room_id, SLICE_ABSENT};
     if (ours) {
-        fault = member_append(call, target.room_id, call->requester.user_id, call->requester.user_id, content, NULL);
-        return fault ? member_fail(call, fault) : room_id_reply(call, target.room_id);
+        fault = member_append(call, target.room_id, call->requester.user_id, call->requester.user_id, content, &out->event_id);
+        return !fault || fail(answer, member_fail(call, fault));
     }
     struct remote_knock_request request = {.room_id = target.room_id,
                                            .servers = {target.servers, target.server_count},
@@ -177,9 +216,18 @@ struct reply knock_room(struct call *call)
                                            .content = content};
     struct remote_knock_reply reply;
     fault = call_remote_knock(call, target.room_id, &request, &reply);
+    out->event_id = reply.event_id;
     if (fault == FAULT_PEER_REFUSED && reply.peer_status)
-        return call_fail_peer(call, reply.peer_status, reply.peer_body);
+        return fail(answer, call_fail_peer(call, reply.peer_status, reply.peer_body));
     if (fault == FAULT_PEER || fault == FAULT_PEER_REFUSED)
-        return call_fail(call, FAULT_NOT_FOUND, "No server of this room could be reached");
-    return fault ? member_fail(call, fault) : room_id_reply(call, target.room_id);
+        return fail(answer, call_fail(call, FAULT_NOT_FOUND, "No server of this room could be reached"));
+    return !fault || fail(answer, member_fail(call, fault));
+}
+
+/* POST …/knock/{roomIdOrAlias} (Client-Server API "Knocking on rooms"). */
+struct reply knock_room(struct call *call)
+{
+    struct joined joined;
+    struct reply answer;
+    return knock(call, call_param(call, "roomIdOrAlias"), NULL, &joined, &answer) ? room_id_reply(call, joined.room_id) : answer;
 }

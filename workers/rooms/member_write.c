@@ -63,6 +63,30 @@ enum fault member_content(struct call *call, const char *membership, struct slic
     return FAULT_OK;
 }
 
+struct slice member_content_own(struct call *call, struct slice content, const struct json *own)
+{
+    const struct slice voucher = SLICE("join_authorised_via_users_server");
+    if (!own)
+        return content;
+    const struct json *ours = json_parse(call->arena, content, JSON_LAX, NULL);
+    struct json_writer w = json_writer_in(call->arena);
+    json_begin_object(&w);
+    json_each (member, ours) {
+        if (json_get(own, member->key) && !slice_eq(member->key, voucher))
+            continue;
+        json_key(&w, member->key);
+        json_add_value(&w, member);
+    }
+    json_each (member, own) {
+        if (slice_eq(member->key, voucher))
+            continue;
+        json_key(&w, member->key);
+        json_add_value(&w, member);
+    }
+    json_end_object(&w);
+    return json_done(&w);
+}
+
 enum fault member_append(struct call *call, struct slice room_id, struct slice sender, struct slice target, struct slice content,
                          struct slice *event_id)
 {

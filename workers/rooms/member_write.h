@@ -8,6 +8,9 @@
  * authorised_via: absent when there is none. */
 enum fault member_content(struct call *call, const char *membership, struct slice user_id, struct slice reason,
                           struct slice authorised_via, bool is_direct, struct slice *out);
+/* The same with the user's own content over it, without join_authorised_via_users_server: who vouches is the servers' business.
+ * own may be NULL. */
+struct slice member_content_own(struct call *call, struct slice content, const struct json *own);
 /* Appends it. REJECTED with call->why. */
 enum fault member_append(struct call *call, struct slice room_id, struct slice sender, struct slice target, struct slice content,
                          struct slice *event_id);

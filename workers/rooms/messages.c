@@ -63,8 +63,8 @@ static bool take_parameters(struct call *call, struct page *page, struct reply *
     }
     page->limit = page->limit > LIMIT_MAX ? LIMIT_MAX : page->limit < 1 ? 1 : page->limit;
     int64_t newest = page->reader.until == INT64_MAX ? INT64_MAX : page->reader.until + 1;
-    if (!take_point(call, page, "from", page->backwards ? newest : INT64_MIN + 2, &page->from, answer) ||
-        !take_point(call, page, "to", page->backwards ? INT64_MIN + 2 : newest, &page->to, answer))
+    if (!take_point(call, page, "from", page->backwards ? newest : TIMELINE_FIRST, &page->from, answer) ||
+        !take_point(call, page, "to", page->backwards ? TIMELINE_FIRST : newest, &page->to, answer))
         return false;
     if (page->backwards && page->from > newest)
         page->from = newest;
@@ -194,9 +194,9 @@ struct reply messages(struct call *call)
         return call_fail(call, fault, NULL);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
-    int64_t start = page.from == INT64_MAX       ? page.reader.room.head_pos + 1
-                    : page.from == INT64_MIN + 2 ? page.reader.room.tail_pos
-                                                 : page.from;
+    int64_t start = page.from == INT64_MAX        ? page.reader.room.head_pos + 1
+                    : page.from == TIMELINE_FIRST ? page.reader.room.tail_pos
+                                                  : page.from;
     json_put_string(&w, "start", timeline_token(call->arena, start));
     if (page.more)
         json_put_string(&w, "end", timeline_token(call->arena, page.end));

@@ -224,9 +224,19 @@ struct reply public_rooms(struct call *call)
 
 static struct reply search_body(struct call *call)
 {
+    static const struct body_member members[] = {{"limit", JSON_INT},
+                                                 {"since", JSON_STRING},
+                                                 {"filter", JSON_OBJECT},
+                                                 {"include_all_networks", JSON_BOOL},
+                                                 {"third_party_instance_id", JSON_STRING},
+                                                 {NULL, JSON_NULL}},
+                                    of_filter[] = {
+                                        {"generic_search_term", JSON_STRING}, {"room_types", JSON_ARRAY}, {NULL, JSON_NULL}};
     struct search search = {.limit = PAGE_DEFAULT};
     struct reply answer;
     const struct json *filter = json_get_object(call->json, "filter"), *types = json_get_array(filter, "room_types");
+    if (!call_members_fit(call, call->json, members, &answer) || !call_members_fit(call, filter, of_filter, &answer))
+        return answer;
     json_get_i64(call->json, "limit", &search.limit);
     search.term = json_get_string(filter, "generic_search_term");
     if (types && types->count == 1) {

@@ -101,14 +101,40 @@ SELECT event_nid FROM current_state WHERE room_nid = $1 AND type = 'm.room.membe
 -- column: has boolean
 SELECT EXISTS (SELECT 1 FROM backward_edge WHERE room_nid = $1);
 
--- name: event_near
+-- name: gap_nearer
+-- why: are earlier events missing before one that is newer than ts? Then some could lie between
 -- param: room_nid bigint
 -- param: ts bigint
--- param: forwards boolean
+-- column: is_there boolean
+SELECT EXISTS (SELECT 1 FROM backward_edge b JOIN event e ON e.event_nid = b.child_nid WHERE b.room_nid = $1 AND e.origin_server_ts > $2);
+
+-- name: events_after_ts
+-- param: room_nid bigint
+-- param: ts bigint
+-- param: room_pos bigint
 -- param: until bigint
--- column: event_id text
--- column: origin_server_ts bigint
-SELECT event_id, origin_server_ts FROM event
-WHERE room_nid = $1 AND room_pos <= $4 AND flags & 7 = 0
-  AND CASE WHEN $3 THEN origin_server_ts >= $2 ELSE origin_server_ts <= $2 END
-ORDER BY CASE WHEN $3 THEN origin_server_ts ELSE -origin_server_ts END, CASE WHEN $3 THEN room_pos ELSE -room_pos END LIMIT 1;
+-- param: row_limit bigint
+-- column: event_nid bigint
+SELECT event_nid FROM event
+WHERE room_nid = $1 AND room_pos <= $4 AND flags & 7 = 0 AND (origin_server_ts, room_pos) > ($2, $3)
+ORDER BY origin_server_ts, room_pos LIMIT $5;
+
+-- name: events_before_ts
+-- param: room_nid bigint
+-- param: ts bigint
+-- param: room_pos bigint
+-- param: until bigint
+-- param: row_limit bigint
+-- column: event_nid bigint
+SELECT event_nid FROM event
+WHERE room_nid = $1 AND room_pos <= $4 AND flags & 7 = 0 AND (origin_server_ts, room_pos) < ($2, $3)
+ORDER BY origin_server_ts DESC, room_pos DESC LIMIT $5;
+
+-- name: state_known_from
+-- why: the first event from a place on whose state before it is known here
+-- param: room_nid bigint
+-- param: room_pos bigint
+-- column: event_nid bigint
+SELECT event_nid FROM event
+WHERE room_nid = $1 AND room_pos >= $2 AND flags & 7 = 0 AND snapshot_nid <> 0
+ORDER BY room_pos LIMIT 1;

@@ -1,5 +1,4 @@
 /* Room state and members: GET …/state, …/state/{type}/{key}, …/members, …/joined_members, …/joined_rooms. */
-#include "lib/store/state_snapshot.h"
 #include "lib/store/timeline_token.h"
 #include "proto/dispatch.h"
 #include "workers/rooms/queries.h"
@@ -75,30 +74,6 @@ struct reply room_state_event(struct call *call)
     return call_fail(call, FAULT_NOT_FOUND, "No such state event");
 }
 
-/* The state at a point of the timeline: after the last event before it. */
-static enum fault state_at(struct call *call, const struct reader *reader, int64_t before, struct event_rows *out)
-{
-    struct event_rows last;
-    struct state_map state;
-    enum fault fault = timeline_page(call, reader->room.room_nid, before, INT64_MIN + 1, true, 1, &last);
-    if (fault)
-        return fault;
-    if (last.count == 0) { /* before the first event there is nobody */
-        *out = (struct event_rows){NULL, 0};
-        return FAULT_OK;
-    }
-    if ((fault = state_snapshot_load(call, last.at[0].snapshot_nid, &state)))
-        return fault;
-    int64_t *nids = arena_new_array(call->arena, state.count + 1, int64_t);
-    size_t count = 0;
-    for (size_t i = 0; i < state.count; i++)
-        if (state.pairs[i].event != last.at[0].replaces_nid)
-            nids[count++] = state.pairs[i].event;
-    if (!slice_is_absent(last.at[0].state_key))
-        nids[count++] = last.at[0].event_nid;
-    return event_rows_by_nid(call, (struct i64s){nids, count}, out);
-}
-
 struct reply members(struct call *call)
 {
     struct reader reader;
@@ -110,10 +85,10 @@ struct reply members(struct call *call)
     if (!reader_open(call, &reader, &answer))
         return answer;
     enum fault fault = FAULT_OK;
-    if (slice_is_absent(at) || at.len == 0 || reader.departed)
+    if (slice_is_absent(at) || at.len == 0)
         fault = reader_state(call, &reader, &rows);
     else if (!(fault = timeline_token_resolve(call, reader.room.room_nid, at, &before)))
-        fault = state_at(call, &reader, before, &rows);
+        fault = reader_state_at(call, &reader, before, &rows);
     if (fault)
         return fault == FAULT_INVALID_PARAM ? call_fail(call, fault, "at is not a token of ours") : call_fail(call, fault, NULL);
     size_t kept = 0;

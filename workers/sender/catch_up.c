@@ -7,6 +7,7 @@
 
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/store/event_row.h"
 #include "workers/sender/distributor.h"
 #include "workers/sender/queries.h"
 
@@ -112,7 +113,7 @@ enum fault catch_up(struct call *call, struct destination *destination, struct f
     for (struct events_json_row row; events_json_next(result, &row);) {
         for (size_t i = 0; i < wanted; i++) {
             if (nids[i] == row.event_nid) {
-                jsons[i] = row.json;
+                jsons[i] = event_for_servers(call->arena, row.room_version, row.json, row.is_redacted);
                 some = true;
             }
         }

@@ -94,8 +94,10 @@ ORDER BY pos, event_nid;
 -- name: events_json
 -- param: event_nids bigint[]
 -- column: event_nid bigint
+-- column: room_version text
 -- column: json bytea
-SELECT event_nid, json FROM event WHERE event_nid = ANY($1);
+-- column: is_redacted boolean
+SELECT e.event_nid, r.room_version, e.json, e.redacted_by IS NOT NULL FROM event e JOIN room r USING (room_nid) WHERE e.event_nid = ANY($1);
 
 -- name: destinations_of_slots
 -- param: slots bigint[]

@@ -162,6 +162,7 @@ static void put_left(struct sync_work *work, struct json_writer *w, struct chunk
     json_key(w, room->room_id);
     json_begin_object(w);
     put_timeline_and_state(work, w, chunk, room);
+    put_event_list(w, "account_data", slice_is_absent(room->account_data) ? SLICE("[]") : room->account_data);
     json_end_object(w);
 }
 

@@ -9,6 +9,7 @@
 #include "lib/store/room_read.h"
 #include "proto/dispatch.h"
 #include "proto/stubs.h"
+#include "workers/sync/edu_shapes.h"
 #include "workers/sync/presence.h"
 #include "workers/sync/queries.h"
 #include "workers/sync/receipts.h"
@@ -61,11 +62,6 @@ void edus_to_room(struct call *call, int64_t room_nid, struct slice type, struct
 
 /* ---- from other servers */
 
-static bool speaks_for(struct slice origin, struct slice user_id)
-{
-    return user_id_is_valid(user_id) && slice_eq(id_server_name(user_id), origin) && !slice_has_nul(user_id);
-}
-
 /* Marks those that are joined. */
 static enum fault joined_of(struct call *call, struct slices rooms, struct slices users, bool *joined)
 {
@@ -82,7 +78,7 @@ static enum fault take_typing(struct call *call, struct slice origin, const stru
 {
     struct slice room_id = json_get_string(content, "room_id"), user_id = json_get_string(content, "user_id");
     bool joined = false;
-    if (!room_id_is_valid(room_id) || slice_has_nul(room_id) || !speaks_for(origin, user_id))
+    if (!room_id_is_valid(room_id) || slice_has_nul(room_id) || !edu_speaks_for(origin, user_id))
         return FAULT_OK;
     enum fault fault = joined_of(call, (struct slices){&room_id, 1}, (struct slices){&user_id, 1}, &joined);
     if (joined)
@@ -91,34 +87,10 @@ static enum fault take_typing(struct call *call, struct slice origin, const stru
     return fault;
 }
 
-/* {room: {"m.read": {user: {"event_ids": […], "data": {…}}}}} */
-static size_t collect_receipts(struct slice origin, const struct json *content, struct receipt *out)
-{
-    size_t count = 0;
-    json_each (room, content) {
-        json_each (user, json_get_object(room, "m.read")) {
-            const struct json *data = json_get_object(user, "data"), *ids = json_get_array(user, "event_ids");
-            struct slice event_id = json_string(ids ? ids->first : NULL), thread_id = json_get_string(data, "thread_id");
-            if (count == RECEIPTS_MAX)
-                return count;
-            if (!speaks_for(origin, user->key) || !event_id_is_valid(event_id) || slice_has_nul(event_id) ||
-                slice_has_nul(thread_id) || slice_has_nul(room->key) || thread_id.len > 255)
-                continue;
-            out[count++] = (struct receipt){.room_id = room->key,
-                                            .user_id = user->key,
-                                            .type = SLICE("m.read"),
-                                            .thread_id = slice_is_absent(thread_id) ? SLICE("") : thread_id,
-                                            .event_id = event_id,
-                                            .data = data ? data->span : SLICE("{}")};
-        }
-    }
-    return count;
-}
-
 static enum fault take_receipts(struct call *call, struct slice origin, const struct json *content)
 {
     struct receipt *receipts = arena_new_array(call->arena, RECEIPTS_MAX, struct receipt);
-    size_t count = collect_receipts(origin, content, receipts), kept = 0;
+    size_t count = edu_receipts(origin, content, receipts), kept = 0;
     struct slice *rooms = arena_new_array(call->arena, count, struct slice),
                  *users = arena_new_array(call->arena, count, struct slice);
     bool *joined = arena_new_array(call->arena, count, bool);
@@ -139,7 +111,7 @@ static void take_presence(struct call *call, struct slice origin, const struct j
     if (!worker_settings(call->worker)->presence)
         return;
     json_each (push, json_get_array(content, "push"))
-        if (count++ < PRESENCE_MAX && speaks_for(origin, json_get_string(push, "user_id")))
+        if (count++ < PRESENCE_MAX && edu_speaks_for(origin, json_get_string(push, "user_id")))
             presence_from_remote(call, json_get_string(push, "user_id"), push);
 }
 

@@ -81,8 +81,14 @@ static bool next_part(struct arena *arena, struct slice *path, struct slice *par
 {
     if (slice_is_absent(*path))
         return false;
-    struct strbuf out = strbuf_in(arena);
     size_t i = 0;
+    if (!memchr(path->at, '\\', path->len)) { /* nearly always: nothing to copy */
+        struct slice whole = *path;
+        if (!slice_cut(whole, '.', part, path))
+            *part = whole, *path = SLICE_ABSENT;
+        return true;
+    }
+    struct strbuf out = strbuf_in(arena);
     strbuf_reserve(&out, path->len + 1);
     for (; i < path->len && path->at[i] != '.'; i++) {
         if (path->at[i] == '\\' && i + 1 < path->len && (path->at[i + 1] == '.' || path->at[i + 1] == '\\'))

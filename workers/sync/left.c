@@ -1,6 +1,6 @@
 /* Rooms that the user left or was banned from: he sees them as they were when he went. The state then is the one before his
  * departure, and the departure. Who never was in (a rejected invite) sees the departure only. */
-#include "lib/store/state_snapshot.h"
+#include "lib/store/departure.h"
 #include "workers/sync/queries.h"
 #include "workers/sync/work.h"
 
@@ -30,18 +30,12 @@ static void tell_outlier(struct sync_work *work, struct sync_room *room, const s
 
 static enum fault load_state(struct sync_work *work, struct sync_room *room, const struct event_row *departure)
 {
-    struct state_map state;
-    enum fault fault = state_snapshot_load(work->call, departure->snapshot_nid, &state);
+    struct i64s nids;
+    enum fault fault = departure_state(work->call, departure, &nids);
     if (fault)
         return fault;
-    int64_t *nids = arena_new_array(work->call->arena, state.count + 1, int64_t);
-    size_t count = 0;
-    for (size_t i = 0; i < state.count; i++)
-        if (state.pairs[i].event != departure->replaces_nid)
-            nids[count++] = state.pairs[i].event;
-    nids[count++] = departure->event_nid;
     struct db_batch *batch = call_batch(work->call);
-    struct db_result *result = q_events_of(batch, (struct i64s){nids, count}, !room->entire, work->since);
+    struct db_result *result = q_events_of(batch, nids, !room->entire, work->since);
     if ((fault = db_run(batch)))
         return fault;
     struct events_of_row row;
@@ -67,18 +61,16 @@ enum fault left_rooms_read(struct sync_work *work)
     struct events_of_row row;
     while (!fault && events_of_next(result, &row)) {
         struct sync_room *room = map_get(work->by_nid, slice_of(&row.room_nid, sizeof row.room_nid));
-        struct event_row departure = EVENT_ROW_OF(row, room), before;
+        struct event_row departure = EVENT_ROW_OF(row, room), last;
         if (!is_departure(membership_of(work->call, &departure)))
             continue; /* the end came without an event of its own */
         tell_outlier(work, room, &departure);
         row_list_add(work->call->arena, &room->state, &departure);
-        struct event_rows replaced;
-        if (departure.replaces_nid == DB_NULL_I64 || departure.snapshot_nid == 0 ||
-            (fault = event_rows_by_nid(work->call, (struct i64s){&departure.replaces_nid, 1}, &replaced)) || replaced.count == 0)
+        fault = departure_find(work->call, departure.event_nid, &last);
+        if (fault || last.event_nid != departure.event_nid) { /* who was out already is told of this event alone */
+            fault = fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
             continue;
-        before = replaced.at[0];
-        if (!slice_eq(membership_of(work->call, &before), SLICE("join")))
-            continue;
+        }
         room->state.count = 0;
         fault = load_state(work, room, &departure);
     }

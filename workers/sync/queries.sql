@@ -130,7 +130,7 @@ WHERE d.pos >= $2 AND NOT pg_visible_in_snapshot(d.pos, $3::pg_snapshot)
        WHERE a.user_id = $1 AND a.membership = 'join'));
 
 -- name: members_met
--- why: who came into the user's rooms or left them, and everybody in rooms that he entered or left. shares: they are in a room together now
+-- why: who came into the user's rooms or left them, and everybody in rooms that he entered (his other devices meet them: himself, too) or left. shares: they are in a room together now
 -- param: user_id text
 -- param: since_xmin xid8
 -- param: since text
@@ -150,11 +150,10 @@ FROM (SELECT s.state_key AS user_id
       WHERE (n.membership = 'join') <> coalesce(position('"membership":"join"'::bytea IN b.json) > 0, false)
       UNION
       SELECT m.user_id FROM unnest($5::bigint[]) w(room_nid)
-      CROSS JOIN LATERAL (SELECT user_id FROM membership WHERE room_nid = w.room_nid AND membership = 'join' OFFSET 0) m) c
-WHERE c.user_id <> $1;
+      CROSS JOIN LATERAL (SELECT user_id FROM membership WHERE room_nid = w.room_nid AND membership = 'join' OFFSET 0) m) c;
 
 -- name: timelines
--- why: the newest events of each room, newest first; of rooms with only_new those that the token does not know
+-- why: the newest events of each room, newest first; of rooms with only_new those that the token does not know. The oldest one looked at comes in any case: beyond it there may be more
 -- param: room_nids bigint[]
 -- param: until bigint[]
 -- param: only_new bigint[]
@@ -168,7 +167,8 @@ WHERE c.user_id <> $1;
 -- param: sweep bigint
 -- param: row_limit bigint
 -- column: ordinal bigint
--- column: swept bigint
+-- column: matches boolean
+-- column: goes_on boolean
 -- column: has_gap boolean
 -- column: event_nid bigint
 -- column: room_pos bigint
@@ -184,18 +184,21 @@ WHERE c.user_id <> $1;
 -- column: state_key text
 -- column: sender text
 -- column: json bytea
-SELECT w.ordinal, t.swept, (SELECT true FROM backward_edge b WHERE b.child_nid = t.event_nid LIMIT 1) IS NOT NULL AS has_gap, t.event_nid, t.room_pos, t.pos, t.depth, t.origin_server_ts, t.snapshot_nid, t.redacted_by, t.replaces_nid, t.flags::bigint, t.event_id, t.type, t.state_key, t.sender, t.json
+SELECT w.ordinal, t.matches, t.goes_on, (SELECT true FROM backward_edge b WHERE b.child_nid = t.event_nid LIMIT 1) IS NOT NULL AS has_gap, t.event_nid, t.room_pos, t.pos, t.depth, t.origin_server_ts, t.snapshot_nid, t.redacted_by, t.replaces_nid, t.flags::bigint, t.event_id, t.type, t.state_key, t.sender, t.json
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w(room_nid, until, only_new, ordinal)
 CROSS JOIN LATERAL (
-    SELECT s.* FROM (
-        SELECT p.*, count(*) OVER () AS swept FROM (
-            SELECT e.* FROM event e WHERE e.room_nid = w.room_nid AND e.room_pos <= w.until AND e.flags & 7 = 0
-            ORDER BY e.room_pos DESC LIMIT $11) p) s
-    WHERE (w.only_new = 0 OR s.room_pos > 0 AND s.pos >= $4 AND NOT pg_visible_in_snapshot(s.pos, $5::pg_snapshot))
-      AND s.event_nid <> ALL($6::bigint[])
-      AND ($7::text[] IS NULL OR s.type LIKE ANY($7)) AND ($8::text[] IS NULL OR NOT s.type LIKE ANY($8))
-      AND ($9::text[] IS NULL OR s.sender = ANY($9)) AND ($10::text[] IS NULL OR s.sender <> ALL($10))
-    ORDER BY s.room_pos DESC LIMIT $12) t
+    SELECT m.* FROM (
+        SELECT n.*, n.is_new AND n.nth = $11 AS goes_on, n.is_new AND n.event_nid <> ALL($6::bigint[])
+               AND ($7::text[] IS NULL OR n.type LIKE ANY($7)) AND ($8::text[] IS NULL OR NOT n.type LIKE ANY($8))
+               AND ($9::text[] IS NULL OR n.sender = ANY($9)) AND ($10::text[] IS NULL OR n.sender <> ALL($10)) AS matches
+        FROM (
+            SELECT p.*, row_number() OVER (ORDER BY p.room_pos DESC) AS nth,
+                   w.only_new = 0 OR p.room_pos > 0 AND p.pos >= $4 AND NOT pg_visible_in_snapshot(p.pos, $5::pg_snapshot) AS is_new
+            FROM (
+                SELECT e.* FROM event e WHERE e.room_nid = w.room_nid AND e.room_pos <= w.until AND e.flags & 7 = 0
+                ORDER BY e.room_pos DESC LIMIT $11) p) n) m
+    WHERE m.matches OR m.goes_on
+    ORDER BY m.room_pos DESC LIMIT $12) t
 ORDER BY w.ordinal, t.room_pos DESC;
 
 -- name: states

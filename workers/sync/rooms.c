@@ -147,7 +147,8 @@ static void take_account_data(struct sync_work *work, struct db_result *result)
             continue;
         }
         struct sync_room *room = map_get(work->by_id, row.room_id);
-        if (!room || room->section != SECTION_JOIN || !event_filter_allows_room(&filter->room_account_data, room->room_id) ||
+        bool is_shown = room && (room->section == SECTION_JOIN || room->section == SECTION_LEAVE);
+        if (!is_shown || !event_filter_allows_room(&filter->room_account_data, room->room_id) ||
             !event_filter_allows(&filter->room_account_data, row.type, work->request->user_id, NULL))
             continue;
         if (room != current) {

@@ -44,15 +44,13 @@ static void turn_around(struct row_list *list)
     }
 }
 
-static void finish(const struct sync_work *work, struct sync_room *room, int64_t swept)
+static void finish(const struct sync_work *work, struct sync_room *room)
 {
     size_t limit = work->request->filter.timeline_empty ? 0 : (size_t)work->request->filter.timeline.limit;
     if (room->timeline.count > limit) {
         room->timeline.count = limit;
         room->limited = true;
     }
-    if (room->entire && swept == SWEEP_FILTERED)
-        room->limited = true; /* further back there may be more that the filter lets through */
     turn_around(&room->timeline);
     room->prev_pos = room->timeline.count ? room->timeline.at[0].room_pos
                                           : (room->section == SECTION_LEAVE ? room->since_pos : room->head_pos) + 1;
@@ -69,12 +67,11 @@ void timelines_take(struct sync_work *work, const struct timelines *timelines)
     struct timelines_row row;
     if (!timelines->result)
         return;
-    int64_t *swept = arena_new_array(work->call->arena, timelines->nids.len, int64_t);
     bool *cut = arena_new_array(work->call->arena, timelines->nids.len, bool);
     while (timelines_next(timelines->result, &row)) {
         struct sync_room *room = timelines->rooms[row.ordinal - 1];
-        swept[row.ordinal - 1] = row.swept;
-        if (cut[row.ordinal - 1])
+        room->limited |= row.goes_on; /* further back there may be more that the filter lets through */
+        if (cut[row.ordinal - 1] || !row.matches)
             continue;
         struct event_row event = EVENT_ROW_OF(row, room);
         row_list_add(work->call->arena, &room->timeline, &event);
@@ -84,7 +81,7 @@ void timelines_take(struct sync_work *work, const struct timelines *timelines)
         }
     }
     for (size_t i = 0; i < timelines->nids.len; i++)
-        finish(work, timelines->rooms[i], swept[i]);
+        finish(work, timelines->rooms[i]);
 }
 
 /* ---- what the reader may see */
