@@ -57,8 +57,10 @@ def each_kind_is_its_own_login(system, database):
 def what_expires(system, database):
     now = int(time.time() * 1000)
     database.rows(f"""
-        INSERT INTO event_txn SELECT '@old:sync.test', 'D', 1, 't' || i, i, {now - 2 * DAY} FROM generate_series(1, 1200) i;
-        INSERT INTO event_txn VALUES ('@new:sync.test', 'D', 1, 't', 1, {now - DAY // 2});
+        INSERT INTO event_txn (user_id, device_id, room_nid, scope, txn_id, event_nid, created_ts)
+            SELECT '@old:sync.test', 'D', 1, 's', 't' || i, i, {now - 2 * DAY} FROM generate_series(1, 1200) i;
+        INSERT INTO event_txn (user_id, device_id, room_nid, scope, txn_id, event_nid, created_ts)
+            VALUES ('@new:sync.test', 'D', 1, 's', 't', 1, {now - DAY // 2});
         INSERT INTO received_transaction VALUES ('old.test', 't', '', {now - 9 * DAY}), ('new.test', 't', '', {now - 7 * DAY});
         INSERT INTO to_device_seen VALUES ('@old:x', 't', {now - 8 * DAY}), ('@new:x', 't', {now - 6 * DAY});
         INSERT INTO registration_nonce VALUES ('old', {now - DAY}), ('new', {now + DAY});
