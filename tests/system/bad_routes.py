@@ -19,10 +19,11 @@ BODIES = [
     ("lone surrogate", b'{"a":"\\ud800"}', EITHER), ("huge exponent without digits", b'{"a":1e}', NOT_JSON),
     ("deep nesting", b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", EITHER), ("a key twice", b'{"a":1,"a":2}', EITHER),
     ("array", b"[]", NO_OBJECT), ("string", b'"x"', NO_OBJECT), ("number", b"1", NO_OBJECT), ("null", b"null", NO_OBJECT), ("true", b"true", NO_OBJECT)]
-# A whole and plausible value of each path parameter.
+# A whole and plausible value of path parameters for which OTHERWISE will not do.
+OTHERWISE = "bad-routes"
 PLACES = {
     "userId": "<user>", "roomId": "<room>", "roomIdOrAlias": "<room>", "roomAlias": "#bad-routes:<server>", "eventId": "<event>", "deviceId": "<device>",
-    "keyName": "displayname", "eventType": "org.example.bad", "stateKey": "", "txnId": "bad-routes", "type": "org.example.bad", "tag": "u.bad", "filterId": "0",
+    "keyName": "displayname", "eventType": "org.example.bad", "stateKey": "", "type": "org.example.bad", "tag": "u.bad", "filterId": "0",
     "receiptType": "m.read", "serverName": "<stranger>", "keyId": "ed25519:peer"}
 IDS = {"userId": "@{}:<server>", "roomId": "!{}:<server>", "roomIdOrAlias": "!{}:<server>", "roomAlias": "#{}:<server>", "eventId": "${}"}
 SERVER_PLACES = {"roomId": "<joined>", "eventId": "<joined_event>"}  # that server is a member
@@ -33,7 +34,7 @@ class Route:
         self.method, self.path, self.auth, self.body, self.cap, self.handler = method, path, auth, body, int(cap) * UNITS[unit], handler
         self.names = re.findall(r"\{(\w+)\*?\}", path)
         self.title = f"{method} {path}"
-        self.asker = "server" if auth == "SERVER" else "none" if auth == "NONE" else "user"
+        self.asker = {"SERVER": "server", "NONE": "none", "ADMIN": "admin"}.get(auth, "user")
 
     def url(self, names, **changes):
         """changes: raw replacements, percent-encoded already."""
@@ -41,8 +42,8 @@ class Route:
             name = match[1]
             if name in changes:
                 return changes[name]
-            text = SERVER_PLACES.get(name, PLACES.get(name)) if self.auth == "SERVER" else PLACES.get(name)
-            expect(text is not None, f"bad_routes.PLACES has no value for {{{name}}}")
+            text = SERVER_PLACES.get(name) if self.auth == "SERVER" else None
+            text = PLACES.get(name, OTHERWISE) if text is None else text
             return quote(re.sub(r"<(\w+)>", lambda found: names[found[1]], text))
         return re.sub(r"\{(\w+)\*?\}", place, self.path)
 
@@ -94,7 +95,7 @@ def ids(stage, route):
 def strangers(stage, route):
     """Who does not say who he is, or lies about it, is refused before anything else."""
     body = b"{}" if route.body == "JSON" else None
-    flaws = {"SERVER": [("none", "M_UNAUTHORIZED"), ("user", "M_UNAUTHORIZED"), ("server:wrong-destination", "M_UNAUTHORIZED"),
+    flaws = {"ADMIN": [("none", "M_MISSING_TOKEN"), ("bad", "M_UNKNOWN_TOKEN")], "SERVER": [("none", "M_UNAUTHORIZED"), ("user", "M_UNAUTHORIZED"), ("server:wrong-destination", "M_UNAUTHORIZED"),
                         ("server:bad-signature", "M_UNAUTHORIZED"), ("server:old-key", "M_UNAUTHORIZED")]}
     with stage.nothing_stored():
         for auth, errcode in flaws.get(route.auth, [("none", "M_MISSING_TOKEN"), ("bad", "M_UNKNOWN_TOKEN"), ("server", "M_MISSING_TOKEN")]):

@@ -101,6 +101,7 @@ class Stage:
         self.clients, self.servers = Raw(self.house.client_port), Raw(self.house.federation_port, authority.certificate)
         self.federation = self.house.federation()
         self.user, self.other = self.house.user("someone"), self.house.user("another")
+        self.admin = self.house.user("admin", admin=True)
         make = lambda version, **more: self.user.create_room(preset="public_chat", room_version=version, **more)
         room = make("11", room_alias_name="taken")
         self.places = {version: self.stranger.join(self.federation, self.house.name, make(version)) for version in VERSIONS}
@@ -175,7 +176,7 @@ class Stage:
             headers["Authorization"] = self.x_matrix(auth.partition(":")[2], method, path, body)
             return self.servers.ask(method, path, body, headers, length)
         if auth != "none":
-            headers["Authorization"] = "Bearer " + {"user": self.user.token, "other": self.other.token, "bad": "syt_no_such_token"}[auth]
+            headers["Authorization"] = "Bearer " + {"user": self.user.token, "other": self.other.token, "admin": self.admin.token, "bad": "syt_no_such_token"}[auth]
         return self.clients.ask(method, path, body, headers, length)
 
     def refused(self, method, path, auth, body, statuses, errcodes, length=None):
