@@ -512,6 +512,7 @@ static void wait_for_call(struct play *play, const char *name, const char *waits
             there |= slice_eq(json_get_string(call, "call"), slice_from_cstr(name)) &&
                      (!waits_for || slice_eq(json_get_string(call, "waits_for"), slice_from_cstr(waits_for)));
         there = waits_for ? there : !there;
+        usleep(there ? 0 : 10000);
         assert_true(there || clock_monotonic_ms() < deadline_ms);
     }
 }
