@@ -184,6 +184,7 @@ static void find_judged(struct resolution *resolution)
     resolution->judged_count =
         state_res_judged(resolution->write->call->arena, resolution->write->room->version, &resolution->graph, resolution->sets,
                          resolution->dispute.sets, &resolution->judged);
+    ensure(resolution->judged);
 }
 
 /* Contents by nid, each once: from the write in hand, from memory, from the table. */

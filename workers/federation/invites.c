@@ -1,5 +1,6 @@
 /* Invites across servers (Server-Server API "Inviting to a room"): ours to users elsewhere (message remote_invite), and others' to
  * our users. */
+#include "lib/base/ensure.h"
 #include "lib/base/uri.h"
 #include "lib/matrix/auth_rules.h"
 #include "lib/matrix/ids.h"
@@ -190,12 +191,13 @@ struct reply receive_invite(struct call *call)
     if (slice_is_absent(version_id) || !event)
         return call_fail(call, FAULT_BAD_JSON, "room_version and event are needed");
     const struct room_version *version = room_version_find(version_id);
-    struct checked_pdu pdu;
+    struct checked_pdu pdu = {0};
     if (!version)
         return room_incompatible(call, version_id);
     struct reply answer = accept_invite(call, version, event, json_get_cstr(call->json, "invite_room_state"), &pdu);
     if (answer.status != 200)
         return answer;
+    ensure(pdu.event);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_object(&w);
     json_put_raw(&w, "event", pdu.event->raw);
@@ -206,11 +208,12 @@ struct reply receive_invite(struct call *call)
 /* Version 1 of the endpoint is for room versions 1 and 2: the body is the event, the stripped state stands in unsigned. */
 struct reply receive_invite_v1(struct call *call)
 {
-    struct checked_pdu pdu;
+    struct checked_pdu pdu = {0};
     const struct json *stripped = json_get_cstr(json_get_object(call->json, "unsigned"), "invite_room_state");
     struct reply answer = accept_invite(call, room_version_find(SLICE("1")), call->json, stripped, &pdu);
     if (answer.status != 200)
         return answer;
+    ensure(pdu.event);
     struct json_writer w = json_writer_in(call->arena);
     json_begin_array(&w);
     json_add_i64(&w, 200);
