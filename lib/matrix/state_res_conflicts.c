@@ -70,7 +70,7 @@ struct conflicts conflicts_between(struct arena *arena, const struct state_set *
     for (size_t s = 0; s < set_count; s++)
         of_set[s].at = arena_new_array(arena, sets[s].count, uint32_t);
 
-    for (int64_t key; reader_next_key(&reader, &key);) {
+    for (int64_t key = 0; reader_next_key(&reader, &key);) {
         uint32_t common = common_event(&reader, key, missing_is_conflict);
         size_t first = conflicted_count;
         if (common != EVENT_NONE)
