@@ -24,9 +24,14 @@ class Template:
 
     def __init__(self, stage, endpoint, version):
         self.membership, self.path = ENDPOINTS[endpoint]
-        stranger, self.version = stage.stranger, version
+        stranger, self.version, self.shown = stage.stranger, version, []
         if self.membership == "invite":
-            self.room = f"!invited:{stranger.name}" if version != "12" else "!" + "A" * 43
+            self.room = f"!invited:{stranger.name}"
+            if version == "12":  # the room's id is its create event's, which goes with the invite
+                create, create_id = stranger.sign_event(
+                    {"type": "m.room.create", "sender": stranger.user_id, "state_key": "", "depth": 1, "content": {"room_version": "12"},
+                     "origin_server_ts": int(time.time() * 1000), "prev_events": [], "auth_events": []}, "12")
+                self.room, self.shown = "!" + create_id[1:], [create]
             self.event = {"type": "m.room.member", "room_id": self.room, "sender": stranger.user_id, "state_key": stage.user.user_id, "depth": 5,
                           "content": {"membership": "invite"}, "origin_server_ts": int(time.time() * 1000), "prev_events": ["$" + "A" * 43],
                           "auth_events": ["$" + "A" * 43]}
@@ -59,7 +64,7 @@ def spoil(stage, template, case):
         if value is None:
             del event[key]
     room, event_id = fill_in(case.get("path_room", template.room), names), case.get("path_event", event_id)
-    body = {"room_version": template.version, "event": event, "invite_room_state": []} if template.membership == "invite" else event
+    body = {"room_version": template.version, "event": event, "invite_room_state": template.shown} if template.membership == "invite" else event
     if template.membership == "invite":
         body.update(fill_in(case.get("around", {}), names))
     return f"{template.path}/{quote(room)}/{quote(event_id)}", body
