@@ -68,3 +68,11 @@ bool utf8_is_valid(struct slice text)
     }
     return true;
 }
+
+size_t utf8_length(struct slice text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += ((unsigned char)text.at[i] & 0xC0) != 0x80;
+    return count;
+}

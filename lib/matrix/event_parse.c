@@ -3,6 +3,7 @@
  * type or state key, which no text column can hold. */
 #include "lib/matrix/event.h"
 
+#include "lib/base/utf8.h"
 #include "lib/matrix/event_id.h"
 #include "lib/matrix/ids.h"
 
@@ -60,6 +61,11 @@ static enum fault parse_text(struct parse *p, struct slice text)
     return FAULT_OK;
 }
 
+static bool is_too_long(const struct parse *p, struct slice text)
+{
+    return (p->version->byte_limits ? text.len : utf8_length(text)) > MATRIX_ID_BYTES_MAX;
+}
+
 static enum fault check_type_and_state_key(struct parse *p)
 {
     struct event *event = p->event;
@@ -70,9 +76,9 @@ static enum fault check_type_and_state_key(struct parse *p)
         return bad(p, "type is not a string");
     if (state_key && slice_is_absent(event->state_key))
         return bad(p, "state_key is not a string");
-    if (event->type.len > MATRIX_ID_BYTES_MAX)
+    if (is_too_long(p, event->type))
         return too_large(p, "type is longer than 255 bytes");
-    if (event->state_key.len > MATRIX_ID_BYTES_MAX)
+    if (is_too_long(p, event->state_key))
         return too_large(p, "state_key is longer than 255 bytes");
     if (slice_has_nul(event->type) || slice_has_nul(event->state_key))
         return bad(p, "NUL in type or state_key");

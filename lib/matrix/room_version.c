@@ -7,7 +7,7 @@
 #define ADDED_IN_7 ADDED_IN_6, .knock = true
 #define ADDED_IN_8 ADDED_IN_7, .restricted_join = true
 #define ADDED_IN_10 ADDED_IN_8, .knock_restricted = true, .integer_power_levels = true
-#define ADDED_IN_11 ADDED_IN_10, .implicit_room_creator = true, .redacts_in_content = true
+#define ADDED_IN_11 ADDED_IN_10, .implicit_room_creator = true, .byte_limits = true, .redacts_in_content = true
 #define ADDED_IN_12 ADDED_IN_11, .privileged_creators = true, .room_id_is_create_hash = true
 #define UNTIL_5 .special_aliases_auth = true
 

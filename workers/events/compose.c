@@ -62,6 +62,11 @@ static enum fault compose_draft(struct room_write *write, const struct event_dra
     const struct json *content = json_parse(arena, draft->content, version->strict_canonical_json ? JSON_CANONICAL : JSON_LAX, why);
     if (!json_is(content, JSON_OBJECT) || !text_is_storable(draft))
         return FAULT_BAD_JSON;
+    if (draft->type.len > MATRIX_ID_BYTES_MAX ||
+        draft->state_key.len > MATRIX_ID_BYTES_MAX) { /* ours, whatever the version lets through */
+        *why = "type or state_key is longer than 255 bytes";
+        return FAULT_TOO_LARGE;
+    }
     struct state_need needs[STATE_NEEDS_MAX];
     size_t need_count = auth_needs_of_draft(version, draft->type, draft->state_key, draft->sender, content, needs);
     const struct event *state[STATE_NEEDS_MAX];
