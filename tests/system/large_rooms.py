@@ -9,7 +9,8 @@ import threading
 import time
 
 from matrix import MatrixError, poll, quote
-from resident import Guest
+from peer import reference
+from resident import Guest, sign_event
 from stranger import canonical
 from suite import expect
 
@@ -182,10 +183,47 @@ def run(checks, house, resident, members):
         timed("second send", lambda: alice.say(room.id, "second"))
         checks.note("; ".join(f"{what}: {ms:.0f} ms" for what, ms in took.items()))
 
+    def disputes():
+        """Four branches that disagree about two members and a topic: what the rest of the room agrees about must not be loaded for it."""
+        base, took = room.last, {}
+        joins = {event["state_key"]: reference(event) for event in room.state if event["type"] == "m.room.member"}
+        banned, renamed = (f"@member{number}:{resident.name}" for number in (0, 1))
+
+        def put(name, prev, kind, key, content, sender, auth):
+            draft = {"type": kind, "room_id": room.id, "sender": sender, "content": content, "depth": room.depth + 1, "prev_events": prev,
+                     "auth_events": [room.create, room.power, *auth], "origin_server_ts": int(time.time() * 1000)}
+            event, event_id = sign_event(resident, draft if key is None else {**draft, "state_key": key})
+            started = time.monotonic()
+            status, answer = resident.send(alice.federation, house.name, [event])
+            took[name] = (time.monotonic() - started) * 1000
+            expect(status == 200 and answer["pdus"][event_id] == {}, f"{name}: {status} {answer}")
+            return event_id
+
+        creator = resident.user_id
+        branches = [put("topic", [base], "m.room.topic", "", {"topic": "disputed"}, creator, [room.creator]),
+                    put("ban", [base], "m.room.member", banned, {"membership": "ban"}, creator, [room.creator, joins[banned]])]
+        for user in (banned, renamed):
+            branches.append(put("rename", [base], "m.room.member", user, {"membership": "join", "displayname": "Renamed"}, user, [room.rules, joins[user]]))
+        room.depth += 1
+        room.last = put("message on all", branches, "m.room.message", None, {"msgtype": "m.text", "body": "settled"}, creator, [room.creator])
+        room.depth += 1
+
+        def content(kind, key):
+            return alice.call("GET", f"/_matrix/client/v3/rooms/{quote(room.id)}/state/{kind}/{quote(key)}")
+
+        expect(content("m.room.member", banned)["membership"] == "ban", "the ban lost")
+        expect(content("m.room.member", renamed)["displayname"] == "Renamed", "the rename lost")
+        expect(content("m.room.topic", "")["topic"] == "disputed", "the topic lost")
+        peak = max(peak_bytes(pid) for pid in pids("events"))
+        checks.note("; ".join(f"{what}: {ms:.0f} ms" for what, ms in took.items()) + f"; events peak {peak >> 20} MB")
+        if not is_sanitized(pids("events")[0]):
+            expect(peak < RSS_MAX, "too much memory")
+
     checks.step("a room is made", made)
     checks.step("large join", large_join, ["a room is made"])
     checks.step("what the newcomer reads", reading, ["large join"])
     checks.step("messages both ways", lambda: both_ways(alice, room), ["large join"])
+    checks.step("a dispute in a large room", disputes, ["messages both ways"])
 
     def stored(event_id):
         """flags and JSON of an event, or nothing."""
