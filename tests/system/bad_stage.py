@@ -94,7 +94,7 @@ class Raw:
 
 class Stage:
     def __init__(self, folder, authority, prefix, settings):
-        self.house = House(folder, authority, "bad-input", prefix, settings=settings)
+        self.house = House(folder, authority, "bad-input", prefix, settings=["sweep_interval=3600000"] + list(settings))  # what goes by itself is not stored
         self.authority, self.flawed = authority, {}
         self.stranger = self.new_stranger()
         self.house.start()

@@ -128,7 +128,7 @@ static bool shows_events(const struct json *list)
     json_each (event, list)
         if (slice_is_absent(json_get_string(event, "type")) || !json_get_object(event, "content"))
             return false;
-    return !list || json_is(list, JSON_ARRAY);
+    return true;
 }
 
 static struct reply accept_invite(struct call *call, const struct room_version *version, const struct json *event_json,
@@ -137,8 +137,10 @@ static struct reply accept_invite(struct call *call, const struct room_version *
     bool exists, allowed = true;
     struct room_facts room;
     const char *why;
+    if (stripped && !json_is(stripped, JSON_ARRAY))
+        return call_fail(call, FAULT_BAD_JSON, "invite_room_state must be a list");
     if (!shows_events(stripped))
-        return call_fail(call, FAULT_BAD_JSON, "invite_room_state must be a list of state events");
+        return call_fail(call, FAULT_INVALID_PARAM, "invite_room_state has an entry that is no event");
     *pdu = (struct checked_pdu){.version = version, .text = event_json->span};
     enum fault fault = pdus_check(call, pdu, 1);
     if (fault)
