@@ -23,10 +23,10 @@ struct room_version {
     bool knock_restricted;          /* v10 */
     bool integer_power_levels;      /* v10: no stringy levels */
     bool implicit_room_creator;     /* v11: create's sender, not content.creator */
-    bool byte_limits;               /* v11: type and state_key up to 255 bytes; before, servers counted code points, and such events are there */
-    bool redacts_in_content;        /* v11: redaction's target in content.redacts */
-    bool privileged_creators;       /* v12: creators have infinite power, additional_creators */
-    bool room_id_is_create_hash;    /* v12: room id = "!" + create event's hash, create not in auth_events */
+    bool byte_limits; /* v11: type and state_key up to 255 bytes; before, servers counted code points, and such events are there */
+    bool redacts_in_content;     /* v11: redaction's target in content.redacts */
+    bool privileged_creators;    /* v12: creators have infinite power, additional_creators */
+    bool room_id_is_create_hash; /* v12: room id = "!" + create event's hash, create not in auth_events */
 };
 
 const struct room_version *room_version_find(struct slice id); /* NULL when unknown */
