@@ -1,5 +1,6 @@
 /* messages remote_join, remote_leave, remote_knock: our users in rooms of other servers (Server-Server API "Joining Rooms",
  * "Leaving Rooms", "Knocking"). */
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/store/room_read.h"
 #include "proto/dispatch.h"
@@ -8,7 +9,10 @@
 #include "workers/federation/join_undo.h"
 #include "workers/federation/template.h"
 
-enum { JOIN_MS = 300000 /* large rooms: minutes for the other server to answer, and for us to check */ };
+enum {
+    JOIN_MS = 300000, /* large rooms: minutes for the other server to answer, and for us to check */
+    ATTEMPTS = 3,
+};
 
 /* The user is in already: an earlier attempt, which nobody waited for any more, came through. */
 static enum fault join_of_before(struct call *call, const struct remote_join_request *request, struct slice *event_id)
@@ -25,9 +29,9 @@ static enum fault join_of_before(struct call *call, const struct remote_join_req
     return fault == FAULT_NOT_FOUND ? FAULT_OK : fault;
 }
 
-/* From the moment the other server is asked to accept the join, it is finished even when its caller's time is over: who asks again
- * waits in this room's lane, and finds the user in the room. */
-enum fault answer_remote_join(struct call *call, const struct remote_join_request *request, struct remote_join_reply *reply)
+/* One attempt. *debt: made as soon as a server may have accepted the join; the same for all attempts. */
+static enum fault join_once(struct call *call, const struct remote_join_request *request, struct join_debt **debt,
+                            struct remote_join_reply *reply)
 {
     struct membership_flow flow = {.make = "make_join",
                                    .send = "/_matrix/federation/v2/send_join",
@@ -38,25 +42,36 @@ enum fault answer_remote_join(struct call *call, const struct remote_join_reques
                                    .content = request->content,
                                    .finish_ms = JOIN_MS};
     struct templated templated = {.unanswered = SLICE_ABSENT};
+    enum fault fault = membership_through(call, &flow, request->servers, &templated);
+    reply->peer_status = templated.answer.status;
+    reply->peer_body = templated.answer.status == 200 ? SLICE_ABSENT : templated.answer.body;
+    struct slice accepting = fault ? templated.unanswered : templated.server;
+    if (!*debt && !slice_is_absent(accepting))
+        *debt = join_debt_owe(call, request->room_id, request->user_id, accepting);
+    if (!fault && (fault = join_import(call, &templated, request->room_id, &reply->event_id)))
+        log_event(LOG_WARN, "a room could not be taken over", LOG_STR("room", request->room_id),
+                  LOG_CSTR("fault", fault_facts(fault)->name), LOG_STR("why", call->why));
+    return fault;
+}
+
+/* From the moment the other server is asked to accept the join, it is finished even when its caller's time is over: who asks again
+ * waits in this room's lane, and finds the user in the room. Trouble of our own (a worker died) is no reason to take it back: an
+ * invite is good for one join, so it is tried again first. */
+enum fault answer_remote_join(struct call *call, const struct remote_join_request *request, struct remote_join_reply *reply)
+{
+    struct join_debt *debt = NULL;
     enum fault fault = join_of_before(call, request, &reply->event_id);
     reply->room_id = request->room_id;
     if (fault || !slice_is_absent(reply->event_id))
         return fault;
-    fault = membership_through(call, &flow, request->servers, &templated);
-    reply->peer_status = templated.answer.status;
-    reply->peer_body = templated.answer.status == 200 ? SLICE_ABSENT : templated.answer.body;
-    if (fault && !slice_is_absent(templated.unanswered))
-        join_debt_owe(call, request->room_id, request->user_id, templated.unanswered);
-    if (fault)
-        return fault;
-    struct join_debt *debt = join_debt_owe(call, request->room_id, request->user_id, templated.server);
-    if ((fault = join_import(call, &templated, request->room_id, &reply->event_id))) {
-        log_event(LOG_WARN, "a room could not be taken over", LOG_STR("room", request->room_id),
-                  LOG_CSTR("fault", fault_facts(fault)->name), LOG_STR("why", call->why));
-        return fault;
+    for (int attempt = 1;; attempt++) {
+        fault = join_once(call, request, &debt, reply);
+        if (fault != FAULT_UNAVAILABLE || attempt == ATTEMPTS || clock_monotonic_ms() >= call->deadline_ms)
+            break;
     }
-    join_debt_paid(debt);
-    return FAULT_OK;
+    if (!fault && debt)
+        join_debt_paid(debt);
+    return fault;
 }
 
 /* The membership is kept outside of any DAG: we are not in the room. */
