@@ -30,6 +30,19 @@
         } \
     } while (0)
 
+static int by_nid(const void *left, const void *right)
+{
+    const struct event_row *a = left, *b = right;
+    return (a->event_nid > b->event_nid) - (a->event_nid < b->event_nid);
+}
+
+/* The tables give rows in whatever order the planner finds; event_rows_find needs this one. */
+static void sort_by_nid(struct event_rows *rows)
+{
+    if (rows->count > 1)
+        qsort(rows->at, rows->count, sizeof *rows->at, by_nid);
+}
+
 enum fault event_rows_by_nid(struct call *call, struct i64s nids, struct event_rows *out)
 {
     *out = (struct event_rows){NULL, 0};
@@ -41,6 +54,7 @@ enum fault event_rows_by_nid(struct call *call, struct i64s nids, struct event_r
     if (fault)
         return fault;
     COLLECT(call, event_by_nid, result, out);
+    sort_by_nid(out);
     return FAULT_OK;
 }
 
@@ -55,6 +69,7 @@ enum fault event_rows_by_id(struct call *call, struct slices event_ids, struct e
     if (fault)
         return fault;
     COLLECT(call, event_by_id, result, out);
+    sort_by_nid(out);
     return FAULT_OK;
 }
 
@@ -92,18 +107,6 @@ void current_state_collect(struct call *call, struct db_result *result, bool all
         COLLECT(call, current_state_all, result, out);
     else
         COLLECT(call, current_state_one, result, out);
-}
-
-static int by_nid(const void *left, const void *right)
-{
-    const struct event_row *a = left, *b = right;
-    return (a->event_nid > b->event_nid) - (a->event_nid < b->event_nid);
-}
-
-void event_rows_sort(struct event_rows *rows)
-{
-    if (rows->count > 1)
-        qsort(rows->at, rows->count, sizeof *rows->at, by_nid);
 }
 
 const struct event_row *event_rows_find(const struct event_rows *rows, int64_t event_nid)

@@ -33,12 +33,11 @@ struct event_rows {
     size_t count;
 };
 
-/* Rows in no order; unknown ones are left out. */
+/* In the order of their nids, whatever order was asked for; unknown ones are left out. */
 enum fault event_rows_by_nid(struct call *call, struct i64s nids, struct event_rows *out);
 enum fault event_rows_by_id(struct call *call, struct slices event_ids, struct event_rows *out);
 enum fault event_row_by_id(struct call *call, struct slice event_id, struct event_row *out); /* NOT_FOUND */
-void event_rows_sort(struct event_rows *rows);                                               /* by nid */
-const struct event_row *event_rows_find(const struct event_rows *rows, int64_t event_nid);   /* sorted ones only; NULL */
+const struct event_row *event_rows_find(const struct event_rows *rows, int64_t event_nid);   /* of one of those answers; NULL */
 
 /* Is snapshot_nid what stood before the event? Not for outliers, nor for history that came without its state. Of placed events only
  * the create event has nothing before it. */

@@ -44,7 +44,6 @@ enum fault render_prepare(struct call *call, const struct event_rows *rows, cons
     enum fault fault = event_rows_by_nid(call, (struct i64s){related, related_count}, &batch->related);
     if (fault)
         return fault;
-    event_rows_sort(&batch->related);
     if (own_count == 0)
         return FAULT_OK;
     struct db_batch *statements = call_batch(call);

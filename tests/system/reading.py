@@ -55,7 +55,6 @@ def members(checks, house):
         expect(members_at(alice, room, token)[carol.user_id] == "join", "Alice sees the past")
         expect(members_at(bob, room, token).get(carol.user_id) == "leave", "Bob sees a past that is hidden from him")
 
-    checks.step("members at a point", at_point)
     def ends():
         """Tokens of places that no room has."""
         room = alice.create_room()
@@ -67,6 +66,7 @@ def members(checks, house):
             expect(alice.user_id in members_at(alice, room, f"t{place}"), f"members at {place}")
         refused(400, "M_INVALID_PARAM", lambda: members_at(alice, room, f"t{2**63}"))
 
+    checks.step("members at a point", at_point)
     checks.step("members at a hidden point", hidden)
     checks.step("tokens of places that no room has", ends)
 
@@ -108,7 +108,20 @@ def dates(checks, house):
         setting = nearest(bob, room, began, "b")
         expect(setting not in said and "state_key" in alice.get_event(room, setting), "Bob, backwards from before he came")
 
+    def every_moment():
+        """Each moment of a history, in both directions: whatever order the rows come in from the tables, the nearest is answered."""
+        for _ in range(5):
+            room = alice.create_room()
+            for number in range(15):
+                alice.say(room, f"tick {number}")
+            history = [(event["origin_server_ts"], event["event_id"]) for event in reversed(alice.history(room))]
+            for ts in sorted({moment for moment, _ in history}):
+                latest = [event_id for moment, event_id in history if moment == ts][-1]
+                earliest = next(event_id for moment, event_id in history if moment == ts)
+                expect((nearest(alice, room, ts, "b"), nearest(alice, room, ts, "f")) == (latest, earliest), f"at {ts} of {history}")
+
     checks.step("timestamp_to_event steps over what is hidden", hidden)
+    checks.step("timestamp_to_event at each moment", every_moment)
 
 
 def run(checks, house):

@@ -110,7 +110,6 @@ static enum fault write_chunk(struct joining *joining, const struct state_pair *
     enum fault fault = event_rows_by_nid(call, (struct i64s){nids, count}, &rows);
     if (fault)
         return fault;
-    event_rows_sort(&rows);
     struct slice *types = arena_new_array(arena, count, struct slice), *keys = arena_new_array(arena, count, struct slice);
     const struct event_row **set = arena_new_array(arena, count, const struct event_row *);
     size_t set_count = 0;

@@ -211,7 +211,6 @@ static enum fault heads_after(struct room_write *write, const struct inbound *in
     enum fault fault = event_rows_by_nid(write->call, (struct i64s){nids, count - 1}, &rows);
     if (fault)
         return fault;
-    event_rows_sort(&rows);
     for (size_t i = 0; i + 1 < count; i++) {
         const struct event_row *row = event_rows_find(&rows, nids[i]);
         ensure(row);
