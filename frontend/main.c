@@ -9,6 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/sandbox.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -98,9 +99,9 @@ static void configure_h2o(struct front *front, const struct settings *settings)
     front->config.http1.upgrade_to_http2 = 0; /* no HTTP/2 without TLS: our reset guard is not worth a second way in */
     front->config.http2.idle_timeout = IDLE_HTTP2_MS;
     h2o_socket_buffer_mmap_settings.threshold = MMAP_FROM;
-    if (access("/tmp", W_OK) != 0 && settings->data_folder)
-        snprintf(h2o_socket_buffer_mmap_settings.fn_template, sizeof h2o_socket_buffer_mmap_settings.fn_template, "%s/h2o.b.XXXXXX",
-                 settings->data_folder);
+    if (settings->data_folder) /* often /tmp is memory, and our sandbox cannot write there */
+        snprintf(h2o_socket_buffer_mmap_settings.fn_template, sizeof h2o_socket_buffer_mmap_settings.fn_template,
+                 "%s/run/body.XXXXXX", settings->data_folder);
     request_register(front);
 }
 
@@ -140,6 +141,7 @@ static bool set_up(struct front *front)
 static void run(struct front *front, const sigset_t *signals)
 {
     start_loops(front);
+    sandbox_enter(SERVICE_frontend, control_settings(front->control));
     if (atomic_load(&front->draining)) /* told so before there were loops */
         loop_tell(front, LOOP_DRAIN);
     control_ready(front->control, front->instance, "", "");

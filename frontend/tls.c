@@ -37,8 +37,8 @@ static bool load(SSL_CTX *context, const char *certificate, const char *key)
 SSL_CTX *tls_create(const struct settings *settings)
 {
     char certificate[4096], key[4096];
-    path_of(settings, settings->tls_certificate, "tls.crt", certificate);
-    path_of(settings, settings->tls_key, "tls.key", key);
+    path_of(settings, settings->tls_certificate, "tls/server.crt", certificate);
+    path_of(settings, settings->tls_key, "tls/server.key", key);
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     if (!context || !load(context, certificate, key))
         return NULL;

@@ -37,7 +37,7 @@
 #define RANK_OF_THIS KIND_JOIN(RANK_, MYELIN_KIND)
 
 /* A kind without its row above would quietly have no handlers. */
-#define SERVICE(kind, rank, threads, db_role, publishes) \
+#define SERVICE(kind, rank, threads, db_role, publishes, reach) \
     _Static_assert(KIND_CHOOSE(KIND_PAIR(kind, kind) 1, 0, ~), #kind " needs a row in proto/kind_only.h");
 #include "proto/services.def"
 #undef SERVICE

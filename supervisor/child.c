@@ -5,6 +5,7 @@
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/kit/control.h"
+#include "supervisor/confine.h"
 #include "supervisor/spawn.h"
 
 #include <errno.h>
@@ -132,9 +133,20 @@ struct child *child_start(struct post *post, struct fleet *fleet)
     char number[16];
     snprintf(number, sizeof number, "%d", post->number);
     const char *const arguments[] = {post->program, number, NULL};
-    pid_t pid = spawn_start(&(struct spawn){arguments, fleet->data, pair[1], -1, SIGKILL, post->kind == SERVICE_frontend});
+    struct arena *scratch = arena_create(16 * 1024);
+    int ruleset = confine_kind(scratch, post->kind, post->program, fleet->settings);
+    arena_destroy(&scratch);
+    pid_t pid = spawn_start(&(struct spawn){.arguments = arguments,
+                                            .folder = fleet->data,
+                                            .control = pair[1],
+                                            .output = -1,
+                                            .death_signal = SIGKILL,
+                                            .low_ports = post->kind == SERVICE_frontend,
+                                            .ruleset = ruleset});
     int why = errno;
     close(pair[1]);
+    if (ruleset >= 0)
+        close(ruleset);
     if (pid < 0) {
         log_event(LOG_ERROR, "a worker cannot be started", LOG_CSTR("worker", service_facts(post->kind)->name),
                   LOG_CSTR("why", strerror(why)));

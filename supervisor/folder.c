@@ -30,7 +30,7 @@ static int give_away(const char *path, const struct stat *facts, int type, struc
 /* Our own folders wholly, files of the first level, and nothing else: --data may point at somebody's home by mistake. */
 static void give_folder(struct arena *arena, const char *path, const struct account *account)
 {
-    static const char *const ours[] = {"postgres", "run", "media"};
+    static const char *const ours[] = {"postgres", "run", "media", "tls"};
     new_owner = *account;
     if (lchown(path, account->user, account->group) != 0)
         die("cannot give %s to %s: %s", path, account->name, strerror(errno));

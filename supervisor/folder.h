@@ -1,5 +1,5 @@
 /* The data folder: made at first start, locked while in use, handed to its account. Contents:
- *   config.yaml  signing.key  tls.crt  tls.key  lock  postgres/  postgres.log  run/ (sockets) */
+ *   config.yaml  signing.key  tls/server.crt  tls/server.key  lock  postgres/  postgres.log  run/ (sockets) */
 #ifndef MYELIN_SUPERVISOR_FOLDER_H
 #define MYELIN_SUPERVISOR_FOLDER_H
 
@@ -22,7 +22,7 @@ void folder_leave(const struct folder *folder);
 /* The tool's side: the running supervisor's socket. NULL when none runs there. */
 const char *folder_tool_socket(struct arena *arena, const char *given);
 
-/* First start: config.yaml, signing.key, tls.* where they are missing and no setting names another file. */
+/* First start: config.yaml, signing.key, those of tls where they are missing and no setting names another file. */
 void folder_write_config(struct arena *arena, const struct folder *folder, const struct settings *settings, const char *config);
 bool folder_has_signing_key(struct arena *arena, const struct folder *folder);
 void folder_write_signing_key(struct arena *arena, const struct folder *folder);

@@ -49,7 +49,7 @@ static const char *cluster_version(struct arena *arena, const char *cluster)
 static void remove_tree(struct arena *arena, const char *path, const struct folder *folder)
 {
     const char *const arguments[] = {"/bin/rm", "-rf", path, NULL};
-    spawn_run(&(struct spawn){arguments, folder->real, -1, -1, SIGKILL, false});
+    spawn_run(&(struct spawn){arguments, folder->real, -1, -1, SIGKILL, false, -1});
 }
 
 /* In a folder beside, renamed when complete: an initdb that was interrupted leaves nothing that looks like a cluster. */
@@ -71,7 +71,7 @@ static void make_cluster(struct postgres *postgres)
     int64_t start_ms = clock_monotonic_ms();
     remove_tree(arena, beside, postgres->folder);
     int log = open_log(postgres);
-    bool made = spawn_run(&(struct spawn){arguments, postgres->folder->real, -1, log, SIGKILL, false});
+    bool made = spawn_run(&(struct spawn){arguments, postgres->folder->real, -1, log, SIGKILL, false, -1});
     close(log);
     if (!made)
         die("initdb failed; %s says why", postgres->log);
@@ -119,7 +119,7 @@ static void start(struct postgres *postgres)
     for (size_t i = 0; i < sizeof stale / sizeof stale[0]; i++)
         unlink(arena_printf(postgres->arena, "%s/%s", postgres->folder->path, stale[i]).at);
     int log = open_log(postgres);
-    pid_t pid = spawn_start(&(struct spawn){arguments, postgres->folder->real, -1, log, SIGINT, false});
+    pid_t pid = spawn_start(&(struct spawn){arguments, postgres->folder->real, -1, log, SIGINT, false, -1});
     close(log);
     if (pid < 0) {
         log_event(LOG_ERROR, "PostgreSQL cannot be started", LOG_CSTR("why", strerror(errno)));

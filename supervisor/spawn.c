@@ -2,6 +2,7 @@
 #include "supervisor/spawn.h"
 
 #include "supervisor/account.h"
+#include "supervisor/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -42,6 +43,8 @@ static _Noreturn void become_program(const struct spawn *spawn, pid_t parent)
         _exit(1); /* it died before we could say so */
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     account_keep_ports(spawn->low_ports);
+    if (!confine_self(spawn->ruleset))
+        _exit(126);
     descriptors_set(spawn);
     for (int number = 1; number < 32; number++)
         if (number != SIGKILL && number != SIGSTOP)

@@ -13,6 +13,7 @@ struct spawn {
     int output;                   /* becomes 1 and 2; -1: inherited */
     int death_signal;             /* sent to it when we die */
     bool low_ports;               /* may bind ports below 1024, if we may */
+    int ruleset;                  /* confine.h; -1: none */
 };
 pid_t spawn_start(const struct spawn *spawn); /* -1 with errno when there is no process to be had */
 bool spawn_run(const struct spawn *spawn);    /* start-up only: waits; true when it ended with 0 */

@@ -5,6 +5,7 @@
 #include "lib/base/base64.h"
 #include "lib/kit/database_check.h"
 #include "lib/matrix/ids.h"
+#include "supervisor/confine.h"
 #include "supervisor/folder.h"
 #include "supervisor/listeners.h"
 #include "supervisor/place.h"
@@ -141,6 +142,17 @@ static void check_values(struct arena *arena, const struct settings *settings)
         check_note("password_cost is cheap: stolen hashes are soon guessed");
 }
 
+static void check_sandbox(const struct settings *settings)
+{
+    int landlock = confine_version();
+    if (!settings->sandbox)
+        check_note("sandbox is off: whoever takes over a worker can do what its account can");
+    else if (landlock)
+        check_good("sandbox: system calls by seccomp, files by version %d of Landlock", landlock);
+    else
+        check_note("sandbox: this kernel has no Landlock, so each worker can read every file of its account");
+}
+
 int tool_check(struct arena *arena, const struct options *options)
 {
     char real[PATH_MAX];
@@ -150,6 +162,7 @@ int tool_check(struct arena *arena, const struct options *options)
     check_good("configuration: every key and value is known");
     check_values(arena, &settings);
     check_folder(&settings);
+    check_sandbox(&settings);
     check_signing_key(arena, &settings);
     check_certificate(arena, &settings);
     check_database(arena, &settings);

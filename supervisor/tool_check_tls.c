@@ -62,9 +62,9 @@ void check_certificate(struct arena *arena, const struct settings *settings)
 {
     const char *certificate_file = settings->tls_certificate, *key_file = settings->tls_key;
     if (!certificate_file[0])
-        certificate_file = arena_printf(arena, "%s/tls.crt", settings->data_folder).at;
+        certificate_file = arena_printf(arena, "%s/tls/server.crt", settings->data_folder).at;
     if (!key_file[0])
-        key_file = arena_printf(arena, "%s/tls.key", settings->data_folder).at;
+        key_file = arena_printf(arena, "%s/tls/server.key", settings->data_folder).at;
     X509 *certificate = read_certificate(certificate_file);
     EVP_PKEY *key = read_key(key_file);
     if (!certificate && !settings->tls_certificate[0] && errno == ENOENT)

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,10 +49,13 @@ static bool file_has_server_name(struct supervisor *supervisor)
 static void make_certificate(struct supervisor *supervisor)
 {
     struct arena *arena = supervisor->arena;
-    const char *certificate = arena_printf(arena, "%s/tls.crt", supervisor->folder.real).at, *error;
-    const char *key = arena_printf(arena, "%s/tls.key", supervisor->folder.real).at;
+    const char *folder = arena_printf(arena, "%s/tls", supervisor->folder.real).at, *error;
+    const char *certificate = arena_printf(arena, "%s/server.crt", folder).at,
+               *key = arena_printf(arena, "%s/server.key", folder).at;
     if (access(certificate, F_OK) == 0 && access(key, F_OK) == 0)
         return;
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        die("cannot make %s: %s", folder, strerror(errno));
     if (!certificate_make(arena, slice_from_cstr(supervisor->settings.server_name), certificate, key, &error))
         die("cannot make a certificate: %s", error);
 }

@@ -9,15 +9,9 @@
 #include <stdlib.h>
 
 #include "lib/base/ensure.h"
+#include "lib/base/sanitized.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifdef WITH_ASAN
+#if SANITIZED_ADDRESS
 #include <sanitizer/asan_interface.h>
 enum { RED_ZONE = 16 };
 #else

@@ -8,13 +8,10 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/base/sanitized.h"
 #include "lib/kit/link.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { STACK_BYTES = 2 * 1024 * 1024 };
-#else
-enum { STACK_BYTES = 512 * 1024 };
-#endif
+enum { STACK_BYTES = SANITIZED ? 2 * 1024 * 1024 : 512 * 1024 };
 enum { PARK_MARGIN_MS = 100 /* between a parked call's last moment and its deadline */, OWN_TIMEOUT_MS = 60000 };
 
 /* What became of a run. */

@@ -15,6 +15,7 @@
 #include "lib/base/log.h"
 #include "lib/kit/database_login.h"
 #include "lib/kit/link.h"
+#include "lib/kit/sandbox.h"
 
 /* One per process. */
 static struct worker the_worker;
@@ -164,6 +165,8 @@ static bool start(struct worker *worker)
     set_up(true);
     if (worker->kind->seal)
         worker->kind->seal(worker);
+    else
+        sandbox_enter(worker->kind->service, settings);
     return true;
 }
 

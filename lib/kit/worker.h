@@ -23,7 +23,7 @@ struct worker_kind {
     const struct worker_message *messages; /* ends with {0} */
     /* After settings, registry and database are there, before the first call; may start threads and listen to streams. */
     enum fault (*start)(struct worker *worker);
-    /* Sandbox: called last, when all descriptors and libraries are in place; NULL: the default of services.def. */
+    /* A sandbox of the kind's own, put on last, when all descriptors and libraries are in place; NULL: lib/kit/sandbox.h. */
     void (*seal)(struct worker *worker);
     void (*stop)(struct worker *worker); /* after the last call, for worker's own threads; may be NULL */
 };

@@ -226,11 +226,11 @@ static void test_first_start(void **state)
     await_ready("signing", 0);
     assert_true(await_ready("postgres", 0) > 0);
     assert_int_equal(mode_of("signing.key"), 0600);
-    assert_int_equal(mode_of("tls.key"), 0600);
+    assert_int_equal(mode_of("tls/server.key"), 0600);
     assert_int_equal(mode_of("."), 0700);
     assert_int_equal(shell("grep -q '^server_name: \"test.example\"$' %s/data/config.yaml", folder), 0);
     assert_int_equal(shell("grep -qE '^ed25519 a_[a-zA-Z]{4} [A-Za-z0-9+/]{43}$' %s/data/signing.key", folder), 0);
-    assert_int_equal(shell("openssl x509 -in %s/data/tls.crt -noout -checkhost test.example | grep -q 'does match'", folder), 0);
+    assert_int_equal(shell("openssl x509 -in %s/data/tls/server.crt -noout -checkhost test.example | grep -q 'does match'", folder), 0);
     assert_int_equal(shell("test $(%s worker list --data %s/data | grep -c '^rooms') = 2", program, folder), 0);
 }
 

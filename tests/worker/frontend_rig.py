@@ -88,8 +88,9 @@ class Rig:
         self.announce()
 
     def make_certificate(self, name="localhost"):
+        os.makedirs(f"{self.folder}/tls", exist_ok=True)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                        "-subj", f"/CN={name}", "-keyout", f"{self.folder}/tls.key", "-out", f"{self.folder}/tls.crt"],
+                        "-subj", f"/CN={name}", "-keyout", f"{self.folder}/tls/server.key", "-out", f"{self.folder}/tls/server.crt"],
                        check=True, capture_output=True)
 
     def start(self):

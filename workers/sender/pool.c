@@ -7,14 +7,11 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/base/sanitized.h"
 #include "lib/kit/metrics.h"
 #include "workers/sender/distributor.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { STACK_BYTES = 2 * 1024 * 1024 };
-#else
-enum { STACK_BYTES = 256 * 1024 };
-#endif
+enum { STACK_BYTES = SANITIZED ? 2 * 1024 * 1024 : 256 * 1024 };
 /* A thread is a stack that is hardly used and a connection. Those that are known to answer take what they need. */
 enum { THREADS_MAX = 64, IDLE_MS = 10000, STEP_MS = 60000 };
 enum class { PROVEN, UNPROVEN, FAILING, CLASS_COUNT };

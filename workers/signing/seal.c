@@ -6,6 +6,7 @@
 
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/base/sanitized.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#ifndef __has_feature
-#define __has_feature(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#if SANITIZED_ADDRESS
 /* The leak check looks at our threads from another process, which is just what the seal forbids. */
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void)
