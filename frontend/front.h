@@ -58,6 +58,7 @@ struct loop {
     uint64_t random;        /* state of loop_random */
 
     struct listener *listeners; /* NULL-terminated chain */
+    struct retired *retired;    /* certificates that were replaced, listener.c */
     h2o_linklist_t clients;     /* struct client, guards.h */
     size_t client_count, client_peak;
     h2o_timeout_entry_t sweep; /* once a second while there are clients */

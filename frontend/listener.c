@@ -4,6 +4,7 @@
 
 #include "frontend/guards.h"
 #include "frontend/tls.h"
+#include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/kit/endpoints.h"
@@ -144,13 +145,46 @@ void listeners_start(struct loop *loop)
     }
 }
 
+/* h2o notes the context of an accepted connection without holding it, and looks at it when the client says its first word: until
+ * its handshake timeout (10 s) a replaced one is still needed. */
+struct retired {
+    struct retired *next;
+    SSL_CTX *tls;
+    int64_t until_ms;
+};
+enum { RETIRED_MS = 60000 };
+
+static void retire(struct loop *loop, SSL_CTX *tls)
+{
+    struct retired *retired = malloc(sizeof *retired);
+    ensure(retired);
+    *retired = (struct retired){loop->retired, tls, clock_monotonic_ms() + RETIRED_MS};
+    loop->retired = retired;
+}
+
+static void forget_retired(struct loop *loop)
+{
+    struct retired **place = &loop->retired;
+    while (*place) {
+        struct retired *retired = *place;
+        if (clock_monotonic_ms() < retired->until_ms) {
+            place = &retired->next;
+            continue;
+        }
+        *place = retired->next;
+        SSL_CTX_free(retired->tls);
+        free(retired);
+    }
+}
+
 void listeners_reload(struct loop *loop)
 {
     SSL_CTX *fresh = NULL;
+    forget_retired(loop);
     for (struct listener *listener = loop->listeners; listener; listener = listener->next) {
         if (!listener->tls || (!fresh && !(fresh = tls_create(loop->settings))))
             continue;
-        SSL_CTX_free(listener->accept.ssl_ctx);
+        retire(loop, listener->accept.ssl_ctx);
         SSL_CTX_up_ref(fresh);
         listener->accept.ssl_ctx = fresh;
     }

@@ -6,8 +6,8 @@
 
 #include <openssl/ssl.h>
 
-/* From tls_certificate and tls_key, or data/tls.crt and data/tls.key. NULL when they cannot be used (logged). The caller owns one
- * reference; connections keep their own, so an old context may be dropped while it is in use. */
+/* From tls_certificate and tls_key, or data/tls/server.crt and data/tls/server.key. NULL when they cannot be used (logged). The
+ * caller owns one reference; connections keep their own from the first word of their client on. */
 SSL_CTX *tls_create(const struct settings *settings);
 
 #endif

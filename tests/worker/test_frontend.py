@@ -674,11 +674,22 @@ class Life(unittest.TestCase):
             self.assertEqual(certificate(ssl.TLSVersion.TLSv1_2), old)
             with self.assertRaises((ssl.SSLError, OSError)):
                 certificate(ssl.TLSVersion.TLSv1_1)
+            # Accepted, but nothing said yet: nobody else holds the old certificate when they begin.
+            silent = [socket.create_connection(("127.0.0.1", r.federation_port), 5) for _ in range(20)]
+            r.make_certificate("newer.example")
+            r.tell({"type": "reload"})
+            wait_until(lambda: certificate() != old, what="the newer certificate")
+            old = certificate()
+            trusting = ssl._create_unverified_context()
+            for connection in silent:
+                with trusting.wrap_socket(connection) as s:
+                    s.sendall(f"GET {VERSIONS} HTTP/1.0\r\n\r\n".encode())
+                    self.assertIn(b"200 OK", s.recv(100))
             held = Http2(r.federation_port)
             r.make_certificate("new.example")
             r.tell({"type": "reload"})
             wait_until(lambda: certificate() != old, what="the new certificate")
-            os.truncate(f"{r.folder}/tls.crt", 10)
+            os.truncate(f"{r.folder}/tls/server.crt", 10)
             r.process.send_signal(signal.SIGHUP)
             time.sleep(0.2)
             certificate()
