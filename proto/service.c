@@ -3,7 +3,8 @@
 #include <string.h>
 
 static const struct service_facts facts[SERVICE_COUNT] = {
-#define SERVICE(kind, rank, threads, db_role, publishes, reach) [SERVICE_##kind] = {#kind, rank, threads, db_role, publishes, reach},
+#define SERVICE(kind, rank, threads, db_role, publishes, reach) \
+    [SERVICE_##kind] = {#kind, rank, threads, db_role, publishes, reach},
 #include "proto/services.def"
 #undef SERVICE
 };

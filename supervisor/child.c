@@ -133,7 +133,7 @@ struct child *child_start(struct post *post, struct fleet *fleet)
     char number[16];
     snprintf(number, sizeof number, "%d", post->number);
     const char *const arguments[] = {post->program, number, NULL};
-    struct arena *scratch = arena_create(16 * 1024);
+    struct arena *scratch = arena_create(256 * 1024);
     int ruleset = confine_kind(scratch, post->kind, post->program, fleet->settings);
     arena_destroy(&scratch);
     pid_t pid = spawn_start(&(struct spawn){.arguments = arguments,

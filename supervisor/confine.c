@@ -14,6 +14,7 @@
 #include <linux/landlock.h>
 #include <pwd.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -75,17 +76,19 @@ static bool lies_above(const char *folder, const char *path)
     return strcmp(folder, "/") == 0 || (strncmp(folder, path, len) == 0 && (path[len] == '/' || path[len] == '\0'));
 }
 
-/* A folder without the data folder in it. */
+/* A folder without the data folder in it. Goes down the path to the data folder and no further, so PATH_MAX bounds it. */
 static void allow_around(const struct walls *walls, const char *folder)
 {
     if (!lies_above(folder, walls->data)) {
         allow(walls, folder, READ);
         return;
     }
+    char inner[PATH_MAX];
     DIR *entries = strcmp(folder, walls->data) == 0 ? NULL : opendir(folder);
     for (struct dirent *entry; entries && (entry = readdir(entries));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            allow_around(walls, arena_printf(walls->arena, "%s/%s", folder, entry->d_name).at);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            snprintf(inner, sizeof inner, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, entry->d_name) < (int)sizeof inner)
+            allow_around(walls, inner);
     if (entries)
         closedir(entries);
 }

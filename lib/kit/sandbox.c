@@ -209,8 +209,8 @@ void sandbox_enter(enum service kind, const struct settings *settings)
     const struct service_facts *facts = service_facts(kind);
     if (!settings->sandbox)
         return;
-    bool internet =
-        (facts->reach & REACH_SERVERS) || settings->bus_listen[0] || (*facts->db_role && !database_is_here(settings->database_url));
+    bool internet = (facts->reach & REACH_SERVERS) || settings->bus_listen[0] || settings->cluster_secret[0] ||
+                    (*facts->db_role && !database_is_here(settings->database_url));
     int failure = enter(internet);
     if (failure) {
         log_event(LOG_WARN, "the kernel refuses the sandbox, this worker runs without", LOG_CSTR("why", strerror(-failure)));

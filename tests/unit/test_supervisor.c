@@ -230,7 +230,8 @@ static void test_first_start(void **state)
     assert_int_equal(mode_of("."), 0700);
     assert_int_equal(shell("grep -q '^server_name: \"test.example\"$' %s/data/config.yaml", folder), 0);
     assert_int_equal(shell("grep -qE '^ed25519 a_[a-zA-Z]{4} [A-Za-z0-9+/]{43}$' %s/data/signing.key", folder), 0);
-    assert_int_equal(shell("openssl x509 -in %s/data/tls/server.crt -noout -checkhost test.example | grep -q 'does match'", folder), 0);
+    assert_int_equal(shell("openssl x509 -in %s/data/tls/server.crt -noout -checkhost test.example | grep -q 'does match'", folder),
+                     0);
     assert_int_equal(shell("test $(%s worker list --data %s/data | grep -c '^rooms') = 2", program, folder), 0);
 }
 

@@ -69,6 +69,7 @@ class Rig:
     def __init__(self, frontend, fake_worker, kinds=("accounts", "events", "sync", "federation"), tls=False, quiet=False, **settings):
         self.frontend, self.fake_worker = frontend, fake_worker
         self.folder = tempfile.mkdtemp(prefix="front-", dir="/tmp")
+        os.mkdir(f"{self.folder}/run")
         self.port, self.federation_port = free_port(), free_port()
         self.secret = settings.get("cluster_secret", "")
         self.settings = {
