@@ -4,7 +4,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/lru.h"
-#include "lib/kit/worker_internal.h"
+#include "lib/kit/crew.h"
 #include "lib/matrix/ids.h"
 #include "lib/matrix/x_matrix.h"
 
@@ -32,7 +32,7 @@ static void look_over(void *object)
 static bool look_begin(struct call *call, struct slice origin, struct look **out)
 {
     struct look *look = *out = arena_new(call->arena, struct look);
-    int unproven_max = call->worker->thread_count / 4 > 0 ? call->worker->thread_count / 4 : 1;
+    int unproven_max = crew_wanted(call->worker) / 4 > 0 ? crew_wanted(call->worker) / 4 : 1;
     arena_defer(call->arena, look_over, look); /* also when the call ends early */
     pthread_mutex_lock(&lock);
     if (!proven)

@@ -9,6 +9,8 @@
 #include "lib/kit/link.h"
 #include "lib/kit/wait.h"
 
+enum { SOON_MS = 20 /* what takes longer is not a matter of our own workers */ };
+
 static atomic_uint_fast64_t last_correlation;
 
 static void ticket_drop(void *object)
@@ -78,10 +80,10 @@ struct bus_ticket *call_bus_send(struct call *call, const struct message_facts *
     return ticket;
 }
 
-/* False: the deadline came first. */
-static bool sleep_until_settled(struct bus_ticket *ticket)
+/* False: that time came first. */
+static bool sleep_until_settled(struct bus_ticket *ticket, int64_t until_ms)
 {
-    struct timespec until = {.tv_sec = ticket->deadline_ms / 1000, .tv_nsec = ticket->deadline_ms % 1000 * 1000000};
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
     int waited = 0;
     pthread_mutex_lock(&ticket->lock);
     while (!ticket->is_settled && waited != ETIMEDOUT)
@@ -109,7 +111,12 @@ enum fault call_bus_wait(struct call *call, struct bus_ticket *ticket, void *rep
     memset(reply, 0, ticket->message->reply_size);
     call->why = SLICE_ABSENT;
     wait_begin(ticket->message->name, SLICE_ABSENT);
-    bool is_settled = sleep_until_settled(ticket);
+    int64_t soon_ms = clock_monotonic_ms() + SOON_MS;
+    bool is_settled = sleep_until_settled(ticket, soon_ms < ticket->deadline_ms ? soon_ms : ticket->deadline_ms);
+    if (!is_settled) {
+        wait_long();
+        is_settled = sleep_until_settled(ticket, ticket->deadline_ms);
+    }
     wait_end();
     if (!is_settled)
         return FAULT_DEADLINE;

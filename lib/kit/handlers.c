@@ -8,10 +8,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
-#include "lib/base/sanitized.h"
+#include "lib/kit/crew.h"
 #include "lib/kit/link.h"
 
-enum { STACK_BYTES = SANITIZED ? 2 * 1024 * 1024 : 512 * 1024 };
 enum { PARK_MARGIN_MS = 100 /* between a parked call's last moment and its deadline */, OWN_TIMEOUT_MS = 60000 };
 
 /* What became of a run. */
@@ -227,7 +226,7 @@ static void end_parking(struct job *job)
     job->parked_at_ms = 0;
 }
 
-static void work(struct thread *thread, struct job *job)
+void handler_work(struct thread *thread, struct job *job)
 {
     struct worker *worker = thread->worker;
     struct call_state state = {.thread = thread};
@@ -258,46 +257,6 @@ static void work(struct thread *thread, struct job *job)
         jobs_end(worker->jobs, &job);
     arena_reset(thread->arena);
     thread_show(thread, NULL, "", 0);
-}
-
-static void *thread_main(void *context)
-{
-    struct thread *thread = context;
-    struct lane_item *item;
-    thread_enter(thread);
-    while ((item = lanes_take(thread->worker->lanes))) {
-        uint64_t lane = item->lane;
-        work(thread, (struct job *)(void *)item);
-        lanes_finish(thread->worker->lanes, lane);
-    }
-    return NULL;
-}
-
-void handlers_start(struct worker *worker)
-{
-    worker->thread_count = worker_settings(worker)->threads_of[worker->kind->service];
-    ensure(worker->thread_count > 0);
-    worker->threads = calloc((size_t)worker->thread_count, sizeof *worker->threads);
-    ensure(worker->threads);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    for (int i = 0; i < worker->thread_count; i++) {
-        struct thread *thread = &worker->threads[i];
-        thread->worker = worker;
-        thread->arena = arena_create((size_t)worker_settings(worker)->call_memory_max);
-        pthread_mutex_init(&thread->lock, NULL);
-        ensure(pthread_create(&thread->id, &attributes, thread_main, thread) == 0);
-    }
-    pthread_attr_destroy(&attributes);
-}
-
-void handlers_join(struct worker *worker)
-{
-    for (int i = 0; i < worker->thread_count; i++) {
-        pthread_join(worker->threads[i].id, NULL);
-        arena_destroy(&worker->threads[i].arena);
-    }
 }
 
 bool worker_enqueue(struct worker *worker, struct slice lane, void (*own)(struct call *call, void *context), void *context)

@@ -7,6 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
+#include "lib/kit/crew.h"
 #include "lib/kit/job.h"
 
 enum { PARKED_SHOWN = 500 /* of many thousand perhaps */, TEXT_BYTES = 160 };
@@ -40,8 +41,20 @@ void wait_begin(const char *what, struct slice on)
     pthread_mutex_unlock(&current->lock);
 }
 
+void wait_long(void)
+{
+    if (current && current->is_handler && !current->rests) {
+        current->rests = true;
+        crew_rest(current);
+    }
+}
+
 void wait_end(void)
 {
+    if (current && current->rests) {
+        current->rests = false;
+        crew_resume(current);
+    }
     wait_begin(NULL, SLICE_ABSENT);
 }
 
@@ -149,11 +162,11 @@ struct slice waits_list(struct arena *arena, struct worker *worker)
 {
     size_t parked = park_count(worker->park), strangers_most = 64;
     struct lines lines = {.capacity =
-                              (size_t)worker->thread_count + strangers_most + (parked < PARKED_SHOWN ? parked : PARKED_SHOWN)};
+                              (size_t)crew_places(worker) + strangers_most + (parked < PARKED_SHOWN ? parked : PARKED_SHOWN)};
     lines.at = arena_new_array(arena, lines.capacity, struct line);
     int64_t now_us = clock_monotonic_us();
-    for (int i = 0; i < worker->thread_count; i++)
-        add_thread(&lines, &worker->threads[i]);
+    for (int i = 0; i < crew_places(worker); i++)
+        add_thread(&lines, crew_thread(worker, i));
     pthread_mutex_lock(&strangers_lock);
     for (struct thread *thread = strangers; thread; thread = thread->next)
         add_thread(&lines, thread);

@@ -9,6 +9,8 @@
 
 /* what: static, "database"; on: which one, absent if that is clear. It must stay where it is until the end. */
 void wait_begin(const char *what, struct slice on);
+/* Between the two: what is waited for takes long, so another thread may run in the place of this one until wait_end. */
+void wait_long(void);
 void wait_end(void);
 
 #endif

@@ -13,6 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
+#include "lib/kit/crew.h"
 #include "lib/kit/database_login.h"
 #include "lib/kit/link.h"
 #include "lib/kit/sandbox.h"
@@ -160,7 +161,7 @@ static bool start(struct worker *worker)
         log_event(LOG_ERROR, "the worker cannot start", LOG_CSTR("why", fault_facts(fault)->name));
         return false;
     }
-    handlers_start(worker);
+    crew_start(worker);
     atomic_store(&worker->link->turned_ms, clock_monotonic_ms()); /* the start may have taken its time */
     set_up(true);
     if (worker->kind->seal)
@@ -182,7 +183,7 @@ static void end(struct worker *worker)
         worker->kind->stop(worker);
     slots_stop(worker);
     lanes_close(worker->lanes);
-    handlers_join(worker);
+    crew_join(worker);
     link_destroy(&worker->link);
     tokens_stop(worker);
     listeners_free(worker);

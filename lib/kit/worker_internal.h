@@ -15,6 +15,7 @@
 #include "lib/kit/park.h"
 #include "lib/kit/worker.h"
 
+struct crew;
 struct jobs;
 struct link;
 struct listener;
@@ -33,6 +34,8 @@ struct thread {
     pthread_mutex_t lock;        /* the rest */
     const char *what;            /* handler or message; NULL: idle */
     const char *waits_for;       /* see wait.h; NULL: it runs */
+    bool is_handler;             /* of the crew */
+    bool rests;                  /* what it waits for takes long (crew.c); of its own thread only */
     struct slice waits_on;
     char trace[33];
     int64_t since_us;
@@ -61,8 +64,7 @@ struct worker {
     struct call_metrics *route_metrics;   /* the same */
     struct call_metrics *message_metrics; /* by index in kind->messages */
     struct metric *expired, *overload, *unsent;
-    struct thread *threads;
-    int thread_count;
+    struct crew *crew;
     atomic_bool draining;
 };
 
@@ -83,9 +85,7 @@ static inline struct call_state *call_state_of(struct call *call)
 
 /* ---- handlers.c, handlers_tables.c */
 void handlers_prepare(struct worker *worker); /* tables and metrics */
-void handlers_start(struct worker *worker);
-void handlers_join(struct worker *worker); /* after lanes_close */
-void handlers_gauges_off(void);            /* before the database pool goes */
+void handlers_gauges_off(void);               /* before the database pool goes */
 const struct worker_message *handlers_message(const struct worker *worker, unsigned id, size_t *index);
 
 /* ---- wait.c */

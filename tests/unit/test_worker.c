@@ -710,6 +710,44 @@ static void machines_talk_over_curve(void **state)
     stage_close(&elsewhere);
 }
 
+/* Two threads, and more calls than that which wait for another worker: what needs nobody else is answered before them. */
+static void those_who_wait_leave_their_place(void **state)
+{
+    struct play *play = *state;
+    struct stage small;
+    struct fetch_reply reply;
+    stage_open(&small, "threads.sender=2\nthreads.discovery=8\n");
+    struct actor far = actor_start(&small, &callee), near = actor_start(&small, &caller);
+    struct actor *actors[] = {&far, &near};
+    introduce(&small, actors, 2);
+    void *socket = dial(&small, &near);
+    enum { WAITING = 6, CROWD = 60 };
+    struct fetch_request wait = {.destination = SLICE_ABSENT, .uri = SLICE("sleep:4000")};
+    struct destination_up_request light = {.destinations = {NULL, 0}};
+    struct destination_up_reply done;
+    for (int i = 0; i < WAITING; i++)
+        send_request(&small, socket, MESSAGE_fetch, SLICE_ABSENT, 20000, &wait);
+    uint64_t sent = send_request(&small, socket, MESSAGE_destination_up, SLICE_ABSENT, 20000, &light);
+    assert_int_equal(receive_reply(&small, socket, MESSAGE_destination_up, sent, &done, NULL),
+                     FAULT_CONFLICT); /* it asked nobody */
+    struct wire_message in;
+    for (int i = 0; i < WAITING; i++)
+        assert_true(receive_within(&small, socket, 20000, &in));
+    /* More than may ever stand in: they wait for each other, and each is answered. */
+    wait.uri = SLICE("sleep:50");
+    for (int i = 0; i < CROWD; i++)
+        send_request(&small, socket, MESSAGE_fetch, SLICE_ABSENT, 20000, &wait);
+    for (int i = 0; i < CROWD; i++) {
+        assert_true(receive_within(&small, socket, 20000, &in));
+        assert_int_equal(in.header.fault, FAULT_OK);
+    }
+    zmq_close(socket);
+    actor_drain(&small, &near);
+    actor_drain(&small, &far);
+    stage_close(&small);
+    assert_int_equal(get(play, ask(play, "echo:x", 0), &reply), FAULT_OK);
+}
+
 /* Prints, asserts nothing: numbers belong to the machine. */
 static void round_trips(void **state)
 {
@@ -751,6 +789,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
 #define PLAY(f) cmocka_unit_test_setup_teardown(f, open_play, close_play)
         PLAY(a_call_passes_two_workers),
+        PLAY(those_who_wait_leave_their_place),
         PLAY(a_fault_carries_its_why_and_its_reply),
         PLAY(a_slow_callee_ends_at_the_deadline),
         PLAY(a_death_fails_what_is_in_flight),

@@ -6,6 +6,7 @@
 
 #include "lib/base/ensure.h"
 #include "lib/kit/metrics.h"
+#include "lib/kit/wait.h"
 
 enum { HEAVY_EVENTS = 500 };
 
@@ -35,21 +36,34 @@ static void end(void *unused)
     pthread_mutex_unlock(&lock);
 }
 
-enum fault heavy_work_begin(struct call *call, size_t events)
+/* Another thread of the crew does light work meanwhile. */
+static bool wait_for_turn(int64_t deadline_ms)
 {
-    if (events < HEAVY_EVENTS || has_turn)
-        return FAULT_OK;
-    struct timespec until = {.tv_sec = call->deadline_ms / 1000, .tv_nsec = call->deadline_ms % 1000 * 1000000};
+    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     int error = 0;
     metric_add(waiting, 1);
+    wait_begin("heavy work", SLICE_ABSENT);
+    wait_long();
     pthread_mutex_lock(&lock);
     while (running >= most && error != ETIMEDOUT)
         error = pthread_cond_timedwait(&turn, &lock, &until);
     bool came = running < most;
     running += came;
     pthread_mutex_unlock(&lock);
+    wait_end();
     metric_add(waiting, -1);
-    if (!came)
+    return came;
+}
+
+enum fault heavy_work_begin(struct call *call, size_t events)
+{
+    if (events < HEAVY_EVENTS || has_turn)
+        return FAULT_OK;
+    pthread_mutex_lock(&lock);
+    bool came = running < most;
+    running += came;
+    pthread_mutex_unlock(&lock);
+    if (!came && !wait_for_turn(call->deadline_ms))
         return FAULT_UNAVAILABLE;
     has_turn = true;
     arena_defer(call->arena, end, NULL); /* also when the call is cut off by its memory limit */
