@@ -7,6 +7,7 @@
 #include "lib/kit/migrate.h"
 #include "lib/matrix/ids.h"
 #include "supervisor/certificate.h"
+#include "supervisor/confine.h"
 #include "supervisor/database.h"
 #include "supervisor/listeners.h"
 #include "supervisor/place.h"
@@ -100,6 +101,8 @@ static void check_settings(const struct supervisor *supervisor)
         die("bus_listen needs cluster_secret");
     if (settings->appservice_files[0])
         warn_person("appservice_files has no effect yet: application services are not served by this version");
+    if (settings->sandbox && !confine_version())
+        log_event(LOG_WARN, "this kernel has no Landlock: each worker can read every file of its account");
     if (!settings->federation_verify)
         warn_person("federation_verify is off: anybody can pose as another server. For laboratories only!");
 }
