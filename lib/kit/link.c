@@ -97,6 +97,7 @@ void link_peers_changed(struct link *link)
 
 static void send_reply(struct link *link, int router, struct parcel *parcel)
 {
+    poll_set_used(&link->polled, link->routers[router]);
     if (!parcel_send(link->routers[router], &parcel)) {
         metric_add(link->worker->unsent, 1); /* the caller went away, or takes nothing in any more */
         parcel_destroy(&parcel);
@@ -253,7 +254,7 @@ struct link *link_create(struct worker *worker)
     ensure(link->wake >= 0 && link->signals >= 0);
     link->zmq = zmq_ctx_new();
     ensure(link->zmq);
-    link->items_stale = true;
+    link->polled_stale = true;
     atomic_store(&link->turned_ms, clock_monotonic_ms());
     if (!bind_local(link) || !bind_remote(link))
         link_destroy(&link);
@@ -284,34 +285,24 @@ void link_destroy(struct link **link)
     pthread_mutex_destroy(&it->lock);
     close(it->wake);
     close(it->signals);
-    free(it->items);
+    poll_set_free(&it->polled);
     free(it);
     *link = NULL;
 }
 
 /* ---- polling */
 
-void link_poll_add(struct link *link, void *socket, int descriptor)
-{
-    if (link->item_count == link->item_capacity) {
-        link->item_capacity = link->item_capacity ? 2 * link->item_capacity : 16;
-        link->items = realloc(link->items, link->item_capacity * sizeof *link->items);
-        ensure(link->items);
-    }
-    link->items[link->item_count++] = (zmq_pollitem_t){.socket = socket, .fd = descriptor, .events = ZMQ_POLLIN};
-}
-
 enum { ITEM_WAKE, ITEM_SIGNALS, ITEM_OTHERS };
 
-static void rebuild_items(struct link *link)
+static void rebuild_polled(struct link *link)
 {
-    link->item_count = 0;
-    link->items_stale = false;
-    link_poll_add(link, NULL, link->wake);
-    link_poll_add(link, NULL, link->signals);
+    link->polled_stale = false;
+    poll_set_clear(&link->polled);
+    poll_set_add(&link->polled, NULL, link->wake);
+    poll_set_add(&link->polled, NULL, link->signals);
     for (int i = 0; i < ROUTER_COUNT; i++) {
         if (link->routers[i])
-            link_poll_add(link, link->routers[i], -1);
+            poll_set_add(&link->polled, link->routers[i], -1);
     }
     peers_poll_items(link);
     streams_poll_items(link);
@@ -388,21 +379,21 @@ void link_run(struct link *link)
 {
     take_peers(link);
     for (bool over = false; !over;) {
-        if (link->items_stale)
-            rebuild_items(link);
-        int ready = zmq_poll(link->items, (int)link->item_count, timeout_ms(link));
-        ensure(ready >= 0 || errno == EINTR);
-        if (ready > 0 && link->items[ITEM_SIGNALS].revents)
+        if (link->polled_stale)
+            rebuild_polled(link);
+        const struct poll_item *items = link->polled.items;
+        bool any = poll_set_wait(&link->polled, timeout_ms(link));
+        if (any && items[ITEM_SIGNALS].ready)
             take_signal(link);
         if (atomic_exchange(&link->peers_changed, false))
             take_peers(link);
-        if (ready > 0) {
+        if (any) {
             for (int i = 0, item = ITEM_OTHERS; i < ROUTER_COUNT; i++) {
-                if (link->routers[i] && link->items[item++].revents)
+                if (link->routers[i] && items[item++].ready)
                     serve_router(link, i);
             }
-            peers_poll_done(link, link->items);
-            streams_poll_done(link, link->items);
+            peers_poll_done(link);
+            streams_poll_done(link);
         }
         int64_t now_ms = clock_monotonic_ms();
         atomic_store(&link->turned_ms, now_ms);

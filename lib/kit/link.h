@@ -5,6 +5,7 @@
 #define MYELIN_KIT_LINK_H
 
 #include "lib/kit/job.h"
+#include "lib/kit/poll_set.h"
 #include "lib/kit/wire_internal.h"
 
 enum { ROUTER_LOCAL /* ipc:// */, ROUTER_REMOTE /* tcp:// with CURVE */, ROUTER_COUNT };
@@ -83,14 +84,13 @@ struct link {
     int64_t doubt_shown_ms;               /* the last gap made for one */
     bool doubt_is_new;                    /* no gap was made since the last one */
     struct departure *departures;         /* publishers whose end is told once more */
-    size_t publisher_items[ROUTER_COUNT]; /* in items */
+    size_t publisher_items[ROUTER_COUNT]; /* in polled */
 
     int64_t draining_since_ms; /* 0: not */
     int64_t draining_seen_ms;  /* since when others know it; 0: they do not */
     _Atomic int64_t turned_ms; /* the last turn of the loop: for the heartbeat */
-    zmq_pollitem_t *items;
-    size_t item_count, item_capacity;
-    bool items_stale;
+    struct poll_set polled;
+    bool polled_stale; /* a socket came or went */
 };
 
 struct link *link_create(struct worker *worker); /* binds; NULL: logged */
@@ -113,7 +113,7 @@ void serve_router(struct link *link, int router);
 enum { PEER_POLLS = 2 };
 void peers_update(struct link *link);
 void peers_poll_items(struct link *link);
-void peers_poll_done(struct link *link, const zmq_pollitem_t *items);
+void peers_poll_done(struct link *link);
 int64_t peers_next_ms(const struct link *link);
 void peers_tick(struct link *link, int64_t now_ms);
 void peers_request(struct link *link, struct bus_ticket *ticket);
@@ -123,7 +123,7 @@ void peers_close(struct link *link);
 /* ---- link_stream.c */
 void streams_update(struct link *link); /* subscribes to publishers that are new, leaves those that are gone */
 void streams_poll_items(struct link *link);
-void streams_poll_done(struct link *link, const zmq_pollitem_t *items);
+void streams_poll_done(struct link *link);
 void streams_publish(struct link *link, struct parcel *parcel, int64_t pos, int64_t horizon);
 void streams_doubt(struct link *link);
 int64_t streams_next_ms(const struct link *link);
@@ -131,7 +131,6 @@ void streams_tick(struct link *link, int64_t now_ms);
 void streams_close(struct link *link);
 
 /* ---- shared */
-void link_poll_add(struct link *link, void *socket, int descriptor);
 struct arena *link_arena(struct link *link); /* an empty one; give it back with link_arena_return when it was not needed */
 void link_arena_return(struct link *link, struct arena *arena);
 /* Where to connect: a worker on this machine is reached by its ipc:// socket, whatever the registry says. */

@@ -41,7 +41,7 @@ struct connection {
     bool is_full;     /* takes no more in this turn of the loop */
     bool is_foreign;  /* REFUSED: because of its version */
     void *socket, *monitor;
-    size_t poll_index; /* of the socket in link->items; the monitor is behind it */
+    size_t poll_index; /* of the socket in link->polled; the monitor is behind it */
     size_t in_flight;
     struct bus_ticket *unsent, **last_unsent;
 };
@@ -125,6 +125,7 @@ static void send_hello(struct link *link, struct connection *connection)
         .major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = WIRE_HELLO, .caller_rank = (uint8_t)link->worker->facts->rank};
     struct wire_message hello = {.header = header,
                                  .body = {.head = wire_hello_head(arena, link->worker->kind->service, link->worker->instance)}};
+    poll_set_used(&link->polled, connection->socket);
     wire_send(connection->socket, &hello);
     link_arena_return(link, arena);
 }
@@ -152,7 +153,7 @@ static struct connection *connection_open(struct link *link, const struct peer *
     }
     connection->next = link->connections;
     link->connections = connection;
-    link->items_stale = true;
+    link->polled_stale = true;
     return connection;
 }
 
@@ -247,7 +248,7 @@ static void connection_close(struct link *link, struct connection *connection)
     zmq_close(connection->monitor);
     zmq_close(connection->socket);
     free(connection);
-    link->items_stale = true;
+    link->polled_stale = true;
 }
 
 /* ---- sending a call */
@@ -318,6 +319,7 @@ static bool send_now(struct link *link, struct connection *connection, struct bu
 {
     int64_t left_ms = ticket->deadline_ms - clock_monotonic_ms();
     uint32_t timeout_ms = (uint32_t)(left_ms < 0 ? 0 : left_ms > UINT32_MAX ? UINT32_MAX : left_ms);
+    poll_set_used(&link->polled, connection->socket);
     if (!parcel_send_copy(connection->socket, ticket->parcel, timeout_ms)) {
         connection->is_full = true;
         return false;
@@ -389,6 +391,7 @@ static void send_cancel(struct link *link, const struct bus_ticket *ticket)
                                              .message = (uint16_t)ticket->message->id,
                                              .correlation = ticket->correlation,
                                              .caller_rank = (uint8_t)link->worker->facts->rank}};
+    poll_set_used(&link->polled, connection->socket);
     wire_send(connection->socket, &cancel);
 }
 
@@ -552,20 +555,19 @@ void peers_update(struct link *link)
 void peers_poll_items(struct link *link)
 {
     for (struct connection *connection = link->connections; connection; connection = connection->next) {
-        connection->poll_index = link->item_count;
-        link_poll_add(link, connection->socket, -1);
-        link_poll_add(link, connection->monitor, -1);
+        connection->poll_index = poll_set_add(&link->polled, connection->socket, -1);
+        poll_set_add(&link->polled, connection->monitor, -1);
     }
 }
 
-void peers_poll_done(struct link *link, const zmq_pollitem_t *items)
+void peers_poll_done(struct link *link)
 {
     for (struct connection *connection = link->connections; connection; connection = connection->next) {
         if (connection->poll_index == NOT_POLLED)
             continue;
-        if (items[connection->poll_index].revents)
+        if (link->polled.items[connection->poll_index].ready)
             take_answers(link, connection);
-        if (items[connection->poll_index + 1].revents)
+        if (link->polled.items[connection->poll_index + 1].ready)
             take_events(link, connection);
     }
 }

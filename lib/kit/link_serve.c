@@ -23,6 +23,7 @@ static void answer(struct link *link, int router, const struct wire_message *req
     header.fault = (uint16_t)fault;
     header.caller_rank = (uint8_t)link->worker->facts->rank;
     struct parcel *parcel = parcel_create(request->identity, &header, body->head, body->frames);
+    poll_set_used(&link->polled, link->routers[router]);
     if (!parcel_send(link->routers[router], &parcel)) {
         metric_add(link->worker->unsent, 1);
         parcel_destroy(&parcel);

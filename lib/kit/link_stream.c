@@ -56,6 +56,7 @@ static void send_to_all(struct link *link, struct parcel *parcel)
     for (int i = 0; i < ROUTER_COUNT; i++) {
         if (!link->publishers[i])
             continue;
+        poll_set_used(&link->polled, link->publishers[i]);
         for (size_t frame = 0; frame < parcel->count; frame++) {
             zmq_msg_t copy;
             zmq_msg_init(&copy);
@@ -288,7 +289,7 @@ static void leave(struct link *link, struct subscription **place)
     *departure = (struct departure){link->departures, subscription->kind, clock_monotonic_ms() + DOUBT_MS};
     link->departures = departure;
     free(subscription);
-    link->items_stale = true;
+    link->polled_stale = true;
 }
 
 static bool is_subscribed(const struct link *link, uint64_t instance)
@@ -330,7 +331,7 @@ void streams_update(struct link *link)
         *subscription =
             (struct subscription){.next = link->subscriptions, .instance = peer->instance, .kind = peer->kind, .socket = socket};
         link->subscriptions = subscription;
-        link->items_stale = true;
+        link->polled_stale = true;
     }
 }
 
@@ -340,13 +341,11 @@ void streams_poll_items(struct link *link)
 {
     for (int i = 0; i < ROUTER_COUNT; i++) {
         if (link->publishers[i]) {
-            link->publisher_items[i] = link->item_count;
-            link_poll_add(link, link->publishers[i], -1);
+            link->publisher_items[i] = poll_set_add(&link->polled, link->publishers[i], -1);
         }
     }
     for (struct subscription *subscription = link->subscriptions; subscription; subscription = subscription->next) {
-        subscription->poll_index = link->item_count;
-        link_poll_add(link, subscription->socket, -1);
+        subscription->poll_index = poll_set_add(&link->polled, subscription->socket, -1);
     }
 }
 
@@ -360,14 +359,15 @@ static void take_subscribers(struct link *link, int publisher)
         publish_tick(link);
 }
 
-void streams_poll_done(struct link *link, const zmq_pollitem_t *items)
+void streams_poll_done(struct link *link)
 {
+    const struct poll_item *items = link->polled.items;
     for (int i = 0; i < ROUTER_COUNT; i++) {
-        if (link->publishers[i] && items[link->publisher_items[i]].revents)
+        if (link->publishers[i] && items[link->publisher_items[i]].ready)
             take_subscribers(link, i);
     }
     for (struct subscription *subscription = link->subscriptions; subscription; subscription = subscription->next) {
-        if (subscription->poll_index == NOT_POLLED || !items[subscription->poll_index].revents)
+        if (subscription->poll_index == NOT_POLLED || !items[subscription->poll_index].ready)
             continue;
         for (int i = 0; i < BURST && take_publication(link, subscription); i++)
             continue;
