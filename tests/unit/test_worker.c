@@ -24,9 +24,10 @@ static void a_slow_callee_ends_at_the_deadline(void **state)
 {
     struct play *play = *state;
     struct fetch_reply reply;
+    assert_int_equal(get(play, ask(play, "echo:warm", 0), &reply), FAULT_OK); /* they know each other: the next one is sent */
     int64_t begun_ms = clock_monotonic_ms();
-    assert_int_equal(get(play, ask(play, play->wait, 200), &reply), FAULT_DEADLINE);
-    assert_true(clock_monotonic_ms() - begun_ms >= 190);
+    assert_int_equal(get(play, ask(play, play->wait, 1000), &reply), FAULT_DEADLINE);
+    assert_true(clock_monotonic_ms() - begun_ms >= 990);
     gate_open(play);
     await_calls(play, &play->callee, 0);
     assert_int_equal(get(play, ask(play, "echo:still there", 0), &reply), FAULT_OK); /* the late answer disturbs nobody */
@@ -60,7 +61,7 @@ static void an_unknown_message_is_refused(void **state)
     struct room_create_request request = {0};
     struct room_create_reply reply;
     struct slice why;
-    uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_room_create, SLICE_ABSENT, 1000, &request);
+    uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_room_create, SLICE_ABSENT, 20000, &request);
     assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_room_create, sent, &reply, &why), FAULT_VERSION_MISMATCH);
 }
 
@@ -72,7 +73,7 @@ static void ping_is_answered_while_all_are_busy(void **state)
     struct ping_request request = {0};
     struct ping_reply reply = {0};
     while (reply.running < 8 || reply.queued < 4) {
-        uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 1000, &request);
+        uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 20000, &request);
         assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_ping, sent, &reply, NULL), FAULT_OK);
     }
     assert_int_equal(reply.running, 8);
@@ -84,7 +85,7 @@ static void ping_is_answered_while_all_are_busy(void **state)
     gate_open(play);
     struct wire_message in;
     for (int i = 0; i < 12; i++)
-        assert_true(receive_within(&play->stage, play->socket, 10000, &in));
+        assert_true(receive_within(&play->stage, play->socket, 20000, &in));
 }
 
 /* Junk on the socket is dropped; the worker goes on. */
@@ -98,7 +99,7 @@ static void malformed_messages_are_dropped(void **state)
     memset(noise, 0xdd, sizeof noise);
     zmq_send(play->socket, noise, sizeof noise, 0);
     struct wire_message out = {
-        .header = {.major = WIRE_MAJOR, .type = WIRE_REQUEST, .message = MESSAGE_fetch, .correlation = 77, .timeout_ms = 1000},
+        .header = {.major = WIRE_MAJOR, .type = WIRE_REQUEST, .message = MESSAGE_fetch, .correlation = 77, .timeout_ms = 20000},
         .body = {.head = slice_of("\xdd\xff\xff\xff\xff", 5)}};
     assert_true(wire_send(play->socket, &out));
     assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_fetch, 77, &reply, NULL), FAULT_VERSION_MISMATCH);
@@ -110,7 +111,7 @@ static void another_major_version_is_told(void **state)
     struct play *play = *state;
     struct wire_message out = {.header = {.major = WIRE_MAJOR + 1, .type = WIRE_HELLO}, .body = {.head = SLICE("")}}, in;
     assert_true(wire_send(play->socket, &out));
-    assert_true(receive_within(&play->stage, play->socket, 5000, &in));
+    assert_true(receive_within(&play->stage, play->socket, 20000, &in));
     assert_int_equal(in.header.type, WIRE_HELLO);
     assert_int_equal(in.header.major, WIRE_MAJOR);
 }
@@ -126,7 +127,7 @@ static void round_trips(void **state)
     for (int i = 0; i < ROUNDS; i++) {
         struct resolve_request request = {.server_name = SLICE("echo:x")};
         struct resolve_reply answer;
-        uint64_t sent = send_request(&play->stage, direct, MESSAGE_resolve, SLICE_ABSENT, 5000, &request);
+        uint64_t sent = send_request(&play->stage, direct, MESSAGE_resolve, SLICE_ABSENT, 20000, &request);
         assert_int_equal(receive_reply(&play->stage, direct, MESSAGE_resolve, sent, &answer, NULL), FAULT_OK);
     }
     int64_t one_us = clock_monotonic_us() - begun_us;
@@ -139,9 +140,9 @@ static void round_trips(void **state)
         struct resolve_request request = {.server_name = SLICE("echo:x")};
         struct wire_message in;
         if (i < ROUNDS * 10)
-            send_request(&play->stage, direct, MESSAGE_resolve, SLICE_ABSENT, 5000, &request);
+            send_request(&play->stage, direct, MESSAGE_resolve, SLICE_ABSENT, 20000, &request);
         if (i >= WINDOW)
-            assert_true(receive_within(&play->stage, direct, 5000, &in));
+            assert_true(receive_within(&play->stage, direct, 20000, &in));
     }
     int64_t many_us = clock_monotonic_us() - begun_us;
     print_message("one hop %.1f us, two hops %.1f us; with %d in flight %.1f us per call\n", (double)one_us / ROUNDS,

@@ -48,7 +48,7 @@ static void a_full_lane_leaves_room_for_others(void **state)
     for (int i = 0; i < 5; i++) {
         if (i == 3) /* the refused ones and the light one did not wait for the heavy ones */
             gate_open(play);
-        assert_true(receive_within(&play->stage, play->socket, 10000, &in));
+        assert_true(receive_within(&play->stage, play->socket, 20000, &in));
         if (in.header.fault) {
             assert_int_equal(in.header.fault, FAULT_UNAVAILABLE);
             assert_true(slice_eq(in.body.head, SLICE("too many calls wait in this lane")));
@@ -70,7 +70,7 @@ static void overload_and_rank_are_refused(void **state)
         ask_with_a_megabyte(play, play->wait, NULL);
     int overloaded = 0;
     for (int i = 0; i < 8; i++) {
-        assert_true(receive_within(&play->stage, play->socket, 10000, &in));
+        assert_true(receive_within(&play->stage, play->socket, 20000, &in));
         gate_open(play);
         overloaded += in.header.fault == FAULT_UNAVAILABLE && slice_eq(in.body.head, SLICE("overloaded"));
     }
@@ -83,11 +83,11 @@ static void overload_and_rank_are_refused(void **state)
                                           .type = WIRE_REQUEST,
                                           .message = MESSAGE_fetch,
                                           .correlation = ++play->stage.correlation,
-                                          .timeout_ms = 5000,
+                                          .timeout_ms = 20000,
                                           .caller_rank = RANK_sender}};
     message_find(MESSAGE_fetch)->pack_request(play->stage.arena, &request, &out.body);
     assert_true(wire_send(play->socket, &out));
-    assert_true(receive_within(&play->stage, play->socket, 5000, &in));
+    assert_true(receive_within(&play->stage, play->socket, 20000, &in));
     assert_int_equal(in.header.fault, FAULT_INTERNAL);
     assert_true(slice_eq(in.body.head, SLICE("calls go to higher ranks only")));
 }
@@ -103,14 +103,14 @@ static void expired_work_is_dropped(void **state)
     struct ping_request nothing = {0};
     struct ping_reply load = {0};
     while (load.queued < 1) {
-        uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 10000, &nothing);
+        uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 20000, &nothing);
         assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_ping, sent, &load, NULL), FAULT_OK);
     }
     usleep(60000); /* it is there, and now its time is over */
     gate_open(play);
     struct wire_message in;
     for (int i = 0; i < 8; i++)
-        assert_true(receive_within(&play->stage, play->socket, 10000, &in));
+        assert_true(receive_within(&play->stage, play->socket, 20000, &in));
     assert_false(receive_within(&play->stage, play->socket, 300, &in));
 }
 

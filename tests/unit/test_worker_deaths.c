@@ -59,10 +59,13 @@ static void a_call_waits_for_somebody_to_come(void **state)
 {
     struct play *play = *state;
     struct fetch_reply reply;
+    struct actor next = actor_start(&play->stage, &callee);
     actor_kill(&play->callee);
     introduce_all(play);
+    await_told(play, &play->caller);
     uint64_t waiting = ask(play, "echo:patience", 0);
-    play->callee = actor_start(&play->stage, &callee);
+    await_calls(play, &play->caller, 1);
+    play->callee = next;
     introduce_all(play);
     assert_int_equal(get(play, waiting, &reply), FAULT_OK);
     assert_true(slice_eq(reply.body, SLICE("patience")));
@@ -87,7 +90,7 @@ static void a_repeatable_call_survives_its_worker(void **state)
     snprintf(survivor, sizeof survivor, "%d", (int)second.pid);
     for (int i = 0; i < CALLS; i++) {
         struct wire_message in;
-        assert_true(receive_within(&play->stage, play->socket, 10000, &in));
+        assert_true(receive_within(&play->stage, play->socket, 20000, &in));
         assert_int_equal(in.header.fault, FAULT_OK);
         assert_true(in.header.correlation >= sent[0] && in.header.correlation <= sent[CALLS - 1]);
         assert_true(message_find(MESSAGE_fetch)->unpack_reply(play->stage.arena, &in.body, &reply));

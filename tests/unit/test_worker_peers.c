@@ -30,8 +30,8 @@ static void every_owner_is_asked(void **state)
     actor_kill(&play->callee);
     introduce(&play->stage, actors, 5);
     await_told(play, &play->caller);
-    assert_int_equal(get(play, ask(play, "echo:x", 0), &reply),
-                     FAULT_INTERNAL); /* the caller's handler returned VERSION_MISMATCH, which is the kit's to say */
+    /* The caller's handler returned VERSION_MISMATCH, which is the kit's to say. */
+    assert_int_equal(get(play, ask(play, "echo:x", 0), &reply), FAULT_INTERNAL);
     actors_drain(&play->stage, actors, 3);
 }
 
@@ -104,7 +104,7 @@ static void who_is_not_meant_gets_nothing(void **state)
         }
         introduce(&play->stage, actors, 2); /* the ghost alone */
         await_told(play, &play->caller);
-        uint64_t sent = ask(play, "echo:lost", 1500);
+        uint64_t sent = ask(play, "echo:lost", 15000);
         haunt(play, &ghost);
         assert_int_equal(get(play, sent, &reply), is_stale ? FAULT_UNAVAILABLE : FAULT_INTERNAL);
         assert_true(is_stale || slice_eq(reply.body, SLICE("the worker speaks another version")));
@@ -135,7 +135,7 @@ static void machines_talk_over_curve(void **state)
         local = i ? stranger : near;
         snprintf(local.endpoint, sizeof local.endpoint, "ipc://%s/run/sender-%s.sock", stage->folder, local.instance);
         void *socket = dial(&play->stage, &local);
-        struct fetch_request request = {.destination = SLICE("lane"), .uri = SLICE("echo:far"), .timeout_ms = i ? 2000 : 15000};
+        struct fetch_request request = {.destination = SLICE("lane"), .uri = SLICE("echo:far"), .timeout_ms = 15000};
         struct fetch_reply reply = {0};
         /* The secret is compared before anything is said, so the stranger's calls go nowhere. */
         uint64_t sent = send_request(&play->stage, socket, MESSAGE_fetch, SLICE_ABSENT, 20000, &request);

@@ -7,7 +7,7 @@ static void parking(void **state)
     struct web web = http(play, "GET", V3 "login?topic=t1&ms=200", NULL, NULL);
     int64_t parked_ms = 0;
     assert_true(slice_eq(json_get_string(web.body, "woken_by"), SLICE("time")));
-    assert_true(json_get_i64(web.body, "parked_ms", &parked_ms) && parked_ms >= 200 && parked_ms < 1000);
+    assert_true(json_get_i64(web.body, "parked_ms", &parked_ms) && parked_ms >= 200);
     /* Fifty parked calls hold none of the three threads. */
     wait_for_gaps(play, play->socket, 1);
     uint64_t sent[50];
