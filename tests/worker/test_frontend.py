@@ -16,7 +16,7 @@ import threading
 import time
 import unittest
 
-from frontend_rig import Http, Rig, wait_until
+from frontend_rig import Http, Rig, free_port, wait_until
 
 FRONTEND, FAKE_WORKER = sys.argv[1], sys.argv[2]
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -276,10 +276,7 @@ class Routing(unittest.TestCase):
 
     def test_worker_over_tcp_with_curve(self):
         with rig(kinds=(), cluster_secret="sixteen tons of secret") as r:
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
-            r.add_worker("accounts", endpoint=f"tcp://127.0.0.1:{port}")
+            r.add_worker("accounts", endpoint=f"tcp://127.0.0.1:{free_port()}")
             self.assertEqual(r.get(VERSIONS).status, 200)
 
 
