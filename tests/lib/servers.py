@@ -12,7 +12,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import threading
 import time
 
 from matrix import Client, Http
+from ports import free_port
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SYNAPSE = "matrix-synapse[postgres]==1.163.2"
@@ -55,12 +55,6 @@ def scratch_folder(kind):
     folder = tempfile.mkdtemp(prefix=f"myelin-{kind}-", dir="/tmp")
     os.chmod(folder, 0o755)
     return folder
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def unprivileged():

@@ -161,18 +161,39 @@ static inline void actor_kill(struct actor *actor)
     actor->pid = 0;
 }
 
-/* Drains it and asserts that it ends by itself, cleanly: sanitizers and assertions of the child show here. */
-static inline void actor_drain(struct stage *stage, struct actor *actor)
+/* Drains them and asserts that they end by themselves, cleanly: sanitizers and assertions of the children show here. All are told
+ * first: a drain takes a while, and theirs are one while. */
+static inline void actors_drain(struct stage *stage, struct actor *const *actors, size_t count)
 {
     int status;
-    tell(actor, SLICE("{\"type\":\"peers\",\"generation\":99999,\"peers\":[]}")); /* nobody sends it anything any more */
-    tell(actor, SLICE("{\"type\":\"drain\"}"));
-    assert_non_null(hear(stage, actor, "drained"));
-    assert_int_equal(waitpid(actor->pid, &status, 0), actor->pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-    close(actor->control);
-    actor->pid = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (actors[i]->pid == 0)
+            continue;
+        tell(actors[i], SLICE("{\"type\":\"peers\",\"generation\":99999,\"peers\":[]}")); /* nobody sends it anything any more */
+        tell(actors[i], SLICE("{\"type\":\"drain\"}"));
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (actors[i]->pid == 0)
+            continue;
+        assert_non_null(hear(stage, actors[i], "drained"));
+        assert_int_equal(waitpid(actors[i]->pid, &status, 0), actors[i]->pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+        close(actors[i]->control);
+        actors[i]->pid = 0;
+    }
+}
+
+static inline void actor_drain(struct stage *stage, struct actor *actor)
+{
+    actors_drain(stage, &actor, 1);
+}
+
+/* What it works on. Packets are taken in their order: what it was told before has been taken when this answers. */
+static inline const struct json *actor_calls(struct stage *stage, struct actor *actor)
+{
+    tell(actor, SLICE("{\"type\":\"calls\",\"id\":9}"));
+    return json_get_array(hear(stage, actor, "calls"), "calls");
 }
 
 /* ---- calling as the frontend does */

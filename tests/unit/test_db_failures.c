@@ -66,10 +66,11 @@ static void the_deadline_cancels(void **state)
     union db_value value;
     int64_t start_ms = clock_monotonic_ms();
     assert_int_equal(ask(pool, arena, &sleep_seconds, (union db_value){.number = 60}, 100, &value), FAULT_DEADLINE);
-    assert_in_range(clock_monotonic_ms() - start_ms, 100, 5000);
-    for (int tries = 0; strcmp(pg_sql(&pg, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "0") != 0;
-         tries++)
-        assert_true(tries < 200); /* the server does not go on sleeping */
+    assert_true(clock_monotonic_ms() - start_ms >= 100);
+    while (strcmp(pg_sql(&pg, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), "0") != 0) {
+        assert_true(clock_monotonic_ms() - start_ms < 40000); /* the server does not go on sleeping, which were a minute */
+        usleep(5000);
+    }
     assert_int_equal(ask(pool, arena, &backend_pid, (union db_value){0}, -1, &value), FAULT_DEADLINE);
     assert_true(number(pool, arena, &backend_pid, 0) > 0);
     arena_destroy(&arena);
@@ -247,10 +248,29 @@ static void many_threads_share_it(void **state)
     db_pool_destroy(&crowd.pool);
 }
 
-/* A listener reads up to the horizon: what a slow writer took a place for and has not committed must stay above it, so that
- * nobody passes it by. */
-/* A minute to go, and yet: a transaction that writes ends after five seconds, and lets go of the horizon. One that reads may go on.
- */
+struct reader {
+    struct db_pool *pool;
+    enum fault fault;
+};
+
+/* For longer than a write may take; it writes only at its end. */
+static void *read_slowly(void *context)
+{
+    struct reader *reader = context;
+    struct arena *arena = arena_create(1 << 20);
+    struct db_batch *transaction = db_transaction(reader->pool, arena, in_ms(60000));
+    db_add(transaction, &sleep_seconds, &(union db_value){.number = 6});
+    reader->fault = db_step(transaction);
+    if (!reader->fault) {
+        db_add(transaction, &write_stream, &(union db_value){.number = -2});
+        reader->fault = db_commit(transaction);
+    }
+    arena_destroy(&arena);
+    return NULL;
+}
+
+/* A minute to go, and yet: a transaction that writes ends after five seconds, and lets go of the horizon. One that reads may go on,
+ * here beside it. */
 static void a_write_has_its_own_limit(void **state)
 {
     static const struct db_statement write_slowly = {
@@ -264,17 +284,17 @@ static void a_write_has_its_own_limit(void **state)
     struct arena *arena = arena_create(1 << 20);
     struct db_pool *pool = db_pool_create(pg.url, "", 2);
     union db_value value;
+    struct reader reader = {.pool = pool};
+    pthread_t thread;
     pg_sql(&pg, "CREATE TABLE IF NOT EXISTS stream (id bigint, pos xid8 NOT NULL DEFAULT pg_current_xact_id())");
     int64_t start_ms = clock_monotonic_ms();
+    pthread_create(&thread, NULL, read_slowly, &reader);
     assert_int_equal(ask(pool, arena, &write_slowly, (union db_value){.number = -1}, 60000, &value), FAULT_DEADLINE);
     assert_true(clock_monotonic_ms() < start_ms + 50000);
     while (*pg_sql(&pg, "SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL"))
         usleep(10000); /* cancelled, not left behind */
-    struct db_batch *transaction = db_transaction(pool, arena, in_ms(60000));
-    db_add(transaction, &sleep_seconds, &(union db_value){.number = 6});
-    assert_int_equal(db_step(transaction), FAULT_OK);
-    db_add(transaction, &write_stream, &(union db_value){.number = -2});
-    assert_int_equal(db_commit(transaction), FAULT_OK);
+    pthread_join(thread, NULL);
+    assert_int_equal(reader.fault, FAULT_OK);
     db_pool_destroy(&pool);
     arena_destroy(&arena);
 }
@@ -296,6 +316,8 @@ static void a_bulk_write_says_so(void **state)
     arena_destroy(&arena);
 }
 
+/* A listener reads up to the horizon: what a slow writer took a place for and has not committed must stay above it, so that
+ * nobody passes it by. */
 static void a_slow_writer_holds_the_horizon(void **state)
 {
     struct db_pool *pool = db_pool_create(pg.url, "", 4);
@@ -380,7 +402,7 @@ static void a_frozen_server_holds_nobody_beyond_the_deadline(void **state)
     pg_thaw(postmaster);
     for (int i = 0; i < SLEEPERS; i++) {
         assert_int_equal(sleepers[i].fault, FAULT_DEADLINE);
-        assert_true(sleepers[i].late_ms < 1000);
+        assert_true(sleepers[i].late_ms < 4000); /* a connection attempt of its own would be five seconds */
     }
     assert_true(number(pool, arena, &backend_pid, 0) > 0);
     arena_destroy(&arena);

@@ -86,19 +86,31 @@ static void idle_connections_are_closed(void **state)
 
 struct stopped {
     struct db_pool *pool;
-    pid_t backend;
+    pid_t backend, user;
 };
 
-/* Once the connection was taken, and looked at and written to, which takes microseconds. */
+static bool sleeps(pid_t thread)
+{
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+    fclose(file);
+    return state == 'S';
+}
+
+/* Once the connection was taken, looked at and written to: then its user sleeps until the server says something. */
 static void *wake_backend(void *context)
 {
     const struct stopped *stopped = context;
     struct db_pool_stats stats;
     do {
-        usleep(50000);
+        usleep(5000);
         db_pool_stats(stopped->pool, &stats);
     } while (stats.busy == 0);
-    usleep(50000);
+    for (int seen = 0; seen < 3; seen = sleeps(stopped->user) ? seen + 1 : 0) /* for more than a moment, as a lock may be */
+        usleep(5000);
     kill(stopped->backend, SIGCONT);
     return NULL;
 }
@@ -126,7 +138,7 @@ static enum fault use_broken(bool is_transaction, bool commits)
     assert_int_equal(db_run(batch), FAULT_OK);
     assert_true(db_next(result, &value));
     pthread_t waker;
-    struct stopped stopped = {pool, (pid_t)value.number};
+    struct stopped stopped = {pool, (pid_t)value.number, gettid()};
     kill(stopped.backend, SIGSTOP);
     shutdown(socket_to_postgresql(), SHUT_WR);
     pthread_create(&waker, NULL, wake_backend, &stopped);

@@ -16,7 +16,7 @@ if(TARGET myelin-discovery)
     add_test(NAME worker/discovery_process
              COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_discovery_worker.py $<TARGET_FILE:myelin-discovery>
                      $<TARGET_FILE:bus_call>)
-    set_tests_properties(worker/discovery worker/discovery_process PROPERTIES LABELS worker TIMEOUT 300)
+    set_tests_properties(worker/discovery worker/discovery_process PROPERTIES LABELS worker TIMEOUT 300 COST 17)
 
     # The unit and fuzz programs are made before this list is read; they get discovery's pure parts from here.
     foreach(target test_discovery_parts fuzz_well_known fuzz_dns)

@@ -8,9 +8,14 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+
+from ports import free_port
 
 
 def wait_until(condition, seconds=5.0, what="condition"):
@@ -22,12 +27,6 @@ def wait_until(condition, seconds=5.0, what="condition"):
             return value
         time.sleep(0.01)
     raise AssertionError(f"waited {seconds} s for {what}")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Worker:

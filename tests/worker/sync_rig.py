@@ -5,11 +5,15 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+
+from ports import free_port
 
 
 def quote(text):
@@ -22,10 +26,7 @@ class System:
     def __init__(self, build, source, more=()):
         self.folder = tempfile.mkdtemp(prefix="myelin-sync-", dir="/tmp")
         os.chmod(self.folder, 0o755)
-        with socket.socket() as a, socket.socket() as b:
-            a.bind(("127.0.0.1", 0))
-            b.bind(("127.0.0.1", 0))
-            self.port, federation = a.getsockname()[1], b.getsockname()[1]
+        self.port, federation = free_port(), free_port()
         settings = ["open_registration=true", "rate_limits=false", "password_cost=cheap", "replicas.sync=2", "replicas.events=2",
                     "replicas.media=0", "replicas.push=0", "replicas.janitor=0", *more]
         self.log = open(self.folder + "/log", "w")

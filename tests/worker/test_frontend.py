@@ -16,7 +16,7 @@ import threading
 import time
 import unittest
 
-from frontend_rig import Http, Rig, wait_until
+from frontend_rig import Http, Rig, free_port, wait_until
 
 FRONTEND, FAKE_WORKER = sys.argv[1], sys.argv[2]
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -276,10 +276,7 @@ class Routing(unittest.TestCase):
 
     def test_worker_over_tcp_with_curve(self):
         with rig(kinds=(), cluster_secret="sixteen tons of secret") as r:
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
-            r.add_worker("accounts", endpoint=f"tcp://127.0.0.1:{port}")
+            r.add_worker("accounts", endpoint=f"tcp://127.0.0.1:{free_port()}")
             self.assertEqual(r.get(VERSIONS).status, 200)
 
 
@@ -298,7 +295,7 @@ class Workers(unittest.TestCase):
             poll = Later(r.connect(), "GET", VERSIONS)
             answer = poll.wait()
             self.assertEqual((answer.status, answer.json["errcode"], answer.headers["retry-after"]), (503, "M_UNKNOWN", "1"))
-            self.assertTrue(3.5 < poll.seconds < 5, poll.seconds)
+            self.assertGreater(poll.seconds, 3.5)
 
     def test_idempotent_request_moves_to_another_worker(self):
         with rig(kinds=("accounts", "accounts")) as r:
@@ -315,12 +312,12 @@ class Workers(unittest.TestCase):
             wait_until(lambda: sum(w.count("request") for w in r.workers) == 8)
             hit = r.workers[0].count("request")
             r.workers[0].kill()
-            time.sleep(0.5)
-            refused = [p for p in posts if p.seconds is not None]
+            refused = [p for p in posts if p.wait().status == 503]
             self.assertEqual(len(refused), hit)
-            for post in refused:
-                self.assertEqual((post.answer.status, post.answer.headers["retry-after"]), (503, "1"))
-            self.assertTrue(all(p.wait().status == 200 for p in posts if p not in refused))
+            self.assertTrue(all(p.answer.headers["retry-after"] == "1" for p in refused))
+            answered = [p for p in posts if p not in refused]
+            self.assertTrue(all(p.answer.status == 200 for p in answered))
+            self.assertLess(max((p.seconds for p in refused), default=0), min((p.seconds for p in answered), default=1), "at once")
             with r.connect() as http:
                 self.assertEqual(http.request("POST", LOGIN, body=b"{}").status, 200, "not sent yet: any worker will do")
 
@@ -332,7 +329,6 @@ class Workers(unittest.TestCase):
             time.sleep(1)
             r.add_worker("accounts")
             self.assertEqual(poll.wait().json["pid"], r.workers[1].process.pid)
-            self.assertLess(poll.seconds, 5)
 
     def test_poison_does_not_kill_everybody(self):
         with rig(kinds=("accounts",) * 5) as r:
@@ -351,7 +347,6 @@ class Workers(unittest.TestCase):
             r.workers[0].kill(signal.SIGSTOP)
             polls = [Later(r.connect(), "GET", VERSIONS) for _ in range(6)]
             self.assertEqual({p.wait().json["pid"] for p in polls}, {r.workers[1].process.pid})
-            self.assertLess(max(p.seconds for p in polls), 5)
 
     def test_worker_that_refuses(self):
         with rig(kinds=("accounts", "accounts")) as r:
@@ -403,8 +398,10 @@ class Workers(unittest.TestCase):
 
     def test_draining_worker_gets_nothing_new(self):
         with rig(kinds=("accounts", "accounts")) as r:
-            polls = [Later(r.connect(), "GET", VERSIONS + "?delay=1000") for _ in range(8)]
-            wait_until(lambda: sum(w.count("request") for w in r.workers) == 8)
+            polls = []
+            while not all(w.count("request") for w in r.workers):
+                polls.append(Later(r.connect(), "GET", VERSIONS + "?delay=2000"))
+                wait_until(lambda: sum(w.count("request") for w in r.workers) == len(polls))
             r.announce([r.workers[0].peer(draining=True), r.workers[1].peer()])
             time.sleep(0.1)
             for _ in range(10):
@@ -416,7 +413,7 @@ class Workers(unittest.TestCase):
         with rig(request_timeout="1s") as r:
             poll = Later(r.connect(), "GET", VERSIONS + "?mute=1")
             self.assertEqual(poll.wait().status, 504)
-            self.assertTrue(0.9 < poll.seconds < 2)
+            self.assertGreater(poll.seconds, 0.9)
             r.worker("accounts").wait_for("cancel")
             self.assertEqual(r.get(VERSIONS).status, 200)
 
@@ -511,7 +508,7 @@ class Clients(unittest.TestCase):
             self.assertTrue(body.is_closed(1))
             self.assertTrue(http2.is_closed(1.5))
             self.assertTrue(head.is_closed(12))
-            self.assertTrue(9.5 < time.monotonic() - started < 13)
+            self.assertGreater(time.monotonic() - started, 9.5)
             self.assertEqual(r.metric("myelin_frontend_slow_requests_total"), 3)
 
     def test_unfinished_bodies(self):
@@ -705,10 +702,10 @@ class Life(unittest.TestCase):
             r.worker("sync").wait_for("request", 2)
             r.worker("accounts").wait_for("request", 2)
             seconds = r.drain()
-            self.assertTrue(1.3 < seconds < 5, seconds)
+            self.assertGreater(seconds, 1.3)
             self.assertEqual(request.wait().status, 200)
             self.assertEqual((poll.wait().status, poll.answer.json), (200, {"next_batch": "s12_34"}))
-            self.assertLess(poll.seconds, 1)
+            self.assertLess(poll.seconds, request.seconds, "at once")
             self.assertEqual(first.wait().status, 503)
             self.assertTrue(idle.is_closed(0.1) and http2.is_closed(0.1))
             self.assertEqual(r.process.returncode, 0)
