@@ -68,23 +68,23 @@ static void an_unknown_message_is_refused(void **state)
 static void ping_is_answered_while_all_are_busy(void **state)
 {
     struct play *play = *state;
-    for (int i = 0; i < 12; i++)
+    for (int i = 0; i < CALLER_PLACES + 4; i++)
         ask(play, play->wait, 0); /* one after another: they share a lane */
     struct ping_request request = {0};
     struct ping_reply reply = {0};
-    while (reply.running < 8 || reply.queued < 4) {
+    while (reply.running < CALLER_PLACES || reply.queued < 4) {
         uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_ping, SLICE_ABSENT, 20000, &request);
         assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_ping, sent, &reply, NULL), FAULT_OK);
     }
-    assert_int_equal(reply.running, 8);
+    assert_int_equal(reply.running, CALLER_PLACES);
     assert_int_equal(reply.queued, 4);
     const struct json *calls = actor_calls(&play->stage, &play->caller);
-    assert_int_equal(calls->count, 8);
+    assert_int_equal(calls->count, CALLER_PLACES);
     assert_true(slice_eq(json_get_string(calls->first, "call"), SLICE("fetch")));
     assert_true(slice_eq(json_get_string(calls->first, "waits_for"), SLICE("resolve")));
     gate_open(play);
     struct wire_message in;
-    for (int i = 0; i < 12; i++)
+    for (int i = 0; i < CALLER_PLACES + 4; i++)
         assert_true(receive_within(&play->stage, play->socket, 20000, &in));
 }
 
@@ -116,42 +116,27 @@ static void another_major_version_is_told(void **state)
     assert_int_equal(in.header.major, WIRE_MAJOR);
 }
 
-/* Two threads, and more calls than that which wait for another worker: what needs nobody else is answered before them. */
+/* More calls wait for another worker than there are threads: what needs nobody else is answered before them. And when more wait
+ * than may ever stand in, each is answered in the end. */
 static void those_who_wait_leave_their_place(void **state)
 {
     struct play *play = *state;
-    struct stage small;
-    struct fetch_reply reply;
-    stage_open(&small, "threads.sender=2\nthreads.discovery=8\n");
-    struct actor far = actor_start(&small, &callee), near = actor_start(&small, &caller);
-    struct actor *actors[] = {&far, &near};
-    introduce(&small, actors, 2);
-    void *socket = dial(&small, &near);
-    enum { WAITING = 6, CROWD = 60 };
-    struct fetch_request wait = {.destination = SLICE_ABSENT, .uri = SLICE("sleep:4000")};
-    struct destination_up_request light = {.destinations = {NULL, 0}};
+    struct destination_up_request nobody = {.destinations = {NULL, 0}};
     struct destination_up_reply done;
-    for (int i = 0; i < WAITING; i++)
-        send_request(&small, socket, MESSAGE_fetch, SLICE_ABSENT, 20000, &wait);
-    uint64_t sent = send_request(&small, socket, MESSAGE_destination_up, SLICE_ABSENT, 20000, &light);
-    assert_int_equal(receive_reply(&small, socket, MESSAGE_destination_up, sent, &done, NULL),
-                     FAULT_CONFLICT); /* it asked nobody */
     struct wire_message in;
+    enum { WAITING = CALLER_THREADS + 4, CROWD = 2 * CALLER_PLACES };
     for (int i = 0; i < WAITING; i++)
-        assert_true(receive_within(&small, socket, 20000, &in));
-    /* More than may ever stand in: they wait for each other, and each is answered. */
-    wait.uri = SLICE("sleep:50");
-    for (int i = 0; i < CROWD; i++)
-        send_request(&small, socket, MESSAGE_fetch, SLICE_ABSENT, 20000, &wait);
+        ask(play, play->wait, 0);
+    uint64_t sent = send_request(&play->stage, play->socket, MESSAGE_destination_up, SLICE_ABSENT, 20000, &nobody);
+    assert_int_equal(receive_reply(&play->stage, play->socket, MESSAGE_destination_up, sent, &done, NULL), FAULT_CONFLICT);
+    for (int i = WAITING; i < CROWD; i++)
+        ask(play, play->wait, 0);
+    await_calls(play, &play->caller, CALLER_PLACES);
+    gate_open(play);
     for (int i = 0; i < CROWD; i++) {
-        assert_true(receive_within(&small, socket, 20000, &in));
+        assert_true(receive_within(&play->stage, play->socket, 20000, &in));
         assert_int_equal(in.header.fault, FAULT_OK);
     }
-    zmq_close(socket);
-    actor_drain(&small, &near);
-    actor_drain(&small, &far);
-    stage_close(&small);
-    assert_int_equal(get(play, ask(play, "echo:x", 0), &reply), FAULT_OK);
 }
 
 /* Prints, asserts nothing: numbers belong to the machine. */

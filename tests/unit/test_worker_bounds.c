@@ -95,9 +95,9 @@ static void overload_and_rank_are_refused(void **state)
 static void expired_work_is_dropped(void **state)
 {
     struct play *play = *state;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < CALLER_PLACES; i++)
         ask(play, play->wait, 0);
-    await_calls(play, &play->caller, 8); /* all threads are busy */
+    await_calls(play, &play->caller, CALLER_PLACES); /* all threads are busy */
     struct fetch_request request = {.uri = SLICE("echo:late")};
     send_request(&play->stage, play->socket, MESSAGE_fetch, SLICE_ABSENT, 50, &request);
     struct ping_request nothing = {0};
@@ -109,7 +109,7 @@ static void expired_work_is_dropped(void **state)
     usleep(60000); /* it is there, and now its time is over */
     gate_open(play);
     struct wire_message in;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < CALLER_PLACES; i++)
         assert_true(receive_within(&play->stage, play->socket, 20000, &in));
     assert_false(receive_within(&play->stage, play->socket, 300, &in));
 }

@@ -118,6 +118,9 @@ struct play {
     char wait[96]; /* what the callee is asked to do for it to wait at the gate */
 };
 
+/* Calls that the caller can have at work while all of them wait: its threads, and two stand-ins for each (lib/kit/crew.h). */
+enum { CALLER_THREADS = 8, CALLER_PLACES = 3 * CALLER_THREADS };
+
 static inline void introduce_all(struct play *play)
 {
     struct actor *actors[] = {&play->caller, &play->callee};
