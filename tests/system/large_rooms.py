@@ -352,6 +352,27 @@ def run(checks, house, resident, members):
     checks.step("a join whose answer is no JSON is taken back", taken_back("text", lambda answer: b"<html>"))
 
     # ---- somebody who waits too little, workers that die
+    def slow_store():
+        """On a database where each row takes a millisecond, a transaction gets few rows: 50 is the least (workers/events/import_pace.h)."""
+        place, user, tables = resident.make_room(800), new_user("is-patient"), ("event", "current_state")
+        house.sql("CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NULL; END'")
+        for table in tables:
+            house.sql(f"CREATE TRIGGER slow AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION be_slow()")
+        try:
+            status = Attempt(user, place.id, resident.name).result()
+            while status == 504:
+                status = Attempt(user, place.id, resident.name).result()
+        finally:
+            house.sql("DROP FUNCTION be_slow CASCADE")
+        expect(status == 200, f"join: {status}")
+        is_exact(place, 1)
+        for table in tables:  # pos is the transaction's number
+            sizes = [int(size) for _, size in house.sql(f"SELECT x.pos, count(*) FROM {table} x JOIN room r USING (room_nid)"
+                                                        f" WHERE r.room_id = '{place.id}' GROUP BY x.pos ORDER BY x.pos")]
+            checks.note(f"rows of {table} in one transaction: {', '.join(map(str, sizes))}")
+            expect(sum(sizes) >= len(place.state) and max(sizes) <= 250, f"{table}: {sizes}")
+            expect(max(sizes[3:]) <= 50, f"{table}: {sizes}")  # three halvings from 250 to 50
+
     def finishes_alone():
         """The client's time is over while the resident still works: the next attempt finds the room."""
         place, user = resident.make_room(5), new_user("impatient")
@@ -407,6 +428,7 @@ def run(checks, house, resident, members):
             both_ways(user, place)
         return act
 
+    checks.step("a slow store gets small transactions", slow_store)
     checks.step("a join outlives who waited for it", finishes_alone)
     checks.step("another writer in the middle of an import", disturbed)
     for kind, stage, when in (("events", "event", "while events are stored"), ("events", "current_state", "while the state is written"),

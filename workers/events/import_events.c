@@ -1,17 +1,21 @@
 /* message room_import_events: a portion of a send_join answer becomes outliers. Each event comes behind its auth events, in this
  * portion or an earlier one; one that does not is left out. So the auth events of what is stored are stored, and never in a circle.
  * An id that is known keeps its stored bytes: in versions 1 and 2 a server may send another event under an old id. */
+#include <pthread.h>
+
+#include "lib/base/clock.h"
 #include "lib/base/ensure.h"
 #include "lib/base/log.h"
 #include "lib/store/event_row.h"
 #include "proto/dispatch.h"
 #include "workers/events/import.h"
+#include "workers/events/import_pace.h"
 #include "workers/events/inbound.h"
 #include "workers/events/nids.h"
 #include "workers/events/queries.h"
 #include "workers/events/state_keys.h"
 
-enum { RACES_MAX = 5 };
+enum { RACES_MAX = 5, PACE_LASTS_US = 10 * 1000 * 1000 };
 
 struct portion_event {
     struct event *event;
@@ -166,17 +170,43 @@ static enum fault take_all(struct portion *portion)
     return FAULT_OK;
 }
 
-static void add_insert(struct portion *portion, struct db_batch *batch)
+/* ---- the pace. One portion is too short to find it, so this process's imports share it. What it was some time ago says little. */
+static pthread_mutex_t pace_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct import_pace pace; /* guarded by pace_lock */
+static int64_t paced_us;        /* as well: when it was last heard of */
+
+static size_t pace_rows(void)
+{
+    pthread_mutex_lock(&pace_lock);
+    if (pace.rows == 0 || clock_monotonic_us() - paced_us > PACE_LASTS_US)
+        import_pace_start(&pace);
+    size_t rows = pace.rows;
+    pthread_mutex_unlock(&pace_lock);
+    return rows;
+}
+
+static void pace_took(size_t rows, int64_t took_us)
+{
+    pthread_mutex_lock(&pace_lock);
+    import_pace_took(&pace, rows, took_us);
+    paced_us = clock_monotonic_us();
+    pthread_mutex_unlock(&pace_lock);
+}
+
+/* ---- into the table, in chunks. Those before one that fails are stored, and found when it is done again. */
+
+/* The new ones of the portion's events `from` to `to`; how many. */
+static size_t add_insert(struct portion *portion, size_t from, size_t to, struct db_batch *batch)
 {
     struct arena *arena = portion->call->arena;
-    size_t room = portion->count, count = 0, flat_count = 0;
+    size_t room = to - from, count = 0, flat_count = 0;
     int64_t *nids = arena_new_array(arena, room, int64_t), *depths = arena_new_array(arena, room, int64_t);
     int64_t *stamps = arena_new_array(arena, room, int64_t), *flags = arena_new_array(arena, room, int64_t);
     int64_t *flat = arena_new_array(arena, room * AUTH_EVENTS_MAX, int64_t), *ends = arena_new_array(arena, room, int64_t);
     struct slice *ids = arena_new_array(arena, room, struct slice), *types = arena_new_array(arena, room, struct slice);
     struct slice *keys = arena_new_array(arena, room, struct slice), *senders = arena_new_array(arena, room, struct slice);
     struct slice *texts = arena_new_array(arena, room, struct slice);
-    for (size_t i = 0; i < room; i++) {
+    for (size_t i = from; i < to; i++) {
         const struct portion_event *added = &portion->events[i];
         const struct event *event = added->event;
         if (!added->is_new)
@@ -199,6 +229,27 @@ static void add_insert(struct portion *portion, struct db_batch *batch)
                          (struct i64s){depths, count}, (struct slices){types, count}, (struct slices){keys, count},
                          (struct slices){senders, count}, (struct i64s){stamps, count}, (struct i64s){flags, count},
                          (struct i64s){flat, flat_count}, (struct i64s){ends, count}, (struct slices){texts, count});
+    return count;
+}
+
+static enum fault insert_new(struct portion *portion)
+{
+    struct arena *arena = portion->call->arena;
+    enum fault fault = FAULT_OK;
+    for (size_t from = 0, to; from < portion->count && !fault; from = to) {
+        size_t rows = pace_rows();
+        for (to = from; to < portion->count && rows; to++)
+            rows -= portion->events[to].is_new;
+        struct arena_mark mark = arena_mark(arena);
+        struct db_batch *batch = call_batch(portion->call);
+        size_t count = add_insert(portion, from, to, batch);
+        if (count) {
+            fault = import_run(batch, &portion->times, "events");
+            pace_took(fault ? 0 : count, portion->times.last_us);
+        }
+        arena_release(arena, mark);
+    }
+    return fault;
 }
 
 static enum fault store(struct portion *portion)
@@ -207,15 +258,14 @@ static enum fault store(struct portion *portion)
         enum fault fault;
         if ((fault = look_up(portion)) || (fault = take_all(portion)))
             return fault;
-        struct db_batch *batch = call_batch(portion->call);
-        add_insert(portion, batch);
-        fault = import_run(batch, &portion->times);
+        fault = insert_new(portion);
         if (fault != FAULT_CONFLICT || race == RACES_MAX)
             return fault; /* a conflict: somebody else stored one of them meanwhile */
     }
 }
 
-/* The numbers of those that may be state. */
+/* The numbers of those that may be state. A key's row costs less than an event's, so the pace suits; it is not known which are new
+ * and were written, so it does not learn from what was quick. */
 static enum fault intern(struct portion *portion, int64_t *out)
 {
     struct arena *arena = portion->call->arena;
@@ -231,7 +281,15 @@ static enum fault intern(struct portion *portion, int64_t *out)
         keys[count] = taken->event->state_key;
         at[count++] = i;
     }
-    enum fault fault = state_keys_intern(portion->call, types, keys, count, nids);
+    enum fault fault = FAULT_OK;
+    for (size_t from = 0, rows; from < count && !fault; from += rows) {
+        rows = pace_rows();
+        rows = rows < count - from ? rows : count - from;
+        int64_t start_us = clock_monotonic_us();
+        fault = state_keys_intern(portion->call, types + from, keys + from, rows, nids + from);
+        import_took(&portion->times, "state_keys", clock_monotonic_us() - start_us);
+        pace_took(0, portion->times.last_us);
+    }
     for (size_t i = 0; i < count && !fault; i++)
         out[at[i]] = nids[i];
     return fault;

@@ -10,11 +10,12 @@
 #include "lib/store/event_row.h"
 #include "proto/dispatch.h"
 #include "workers/events/import.h"
+#include "workers/events/import_pace.h"
 #include "workers/events/inbound.h"
 #include "workers/events/queries.h"
 #include "workers/events/state_keys.h"
 
-enum { CHUNK = 125 /* rows of state: about 10 ms */, RACES_MAX = 5 };
+enum { READ_AT_ONCE = 250, RACES_MAX = 5 };
 
 struct joining {
     struct call *call;
@@ -23,17 +24,8 @@ struct joining {
     struct state_map rows;  /* the part of it that is written ahead */
     int64_t version, begun_pos;
     struct import_times times;
+    struct import_pace pace; /* of the rows that are written ahead */
 };
-
-enum fault import_run(struct db_batch *batch, struct import_times *times)
-{
-    int64_t start_us = clock_monotonic_us();
-    enum fault fault = db_run(batch);
-    int64_t took_us = clock_monotonic_us() - start_us;
-    if (took_us > times->longest_us)
-        times->longest_us = took_us;
-    return fault;
-}
 
 static bool is_local_member(const struct event_row *row)
 {
@@ -48,7 +40,7 @@ static enum fault begin(struct joining *joining)
     struct db_result *advanced =
         q_room_advance(batch, room->room_nid, room->db_version, (struct i64s){room->extremities, room->extremity_count},
                        room->depth, room->head_pos, room->tail_pos, room->snapshot_nid);
-    enum fault fault = import_run(batch, &joining->times);
+    enum fault fault = import_run(batch, &joining->times, "begin");
     struct room_advance_row row;
     if (fault) {
         hot_room_drop(room->room_id);
@@ -134,7 +126,9 @@ static enum fault write_chunk(struct joining *joining, const struct state_pair *
         q_current_state_set(batch, joining->room->room_nid, (struct slices){types, set_count}, (struct slices){keys, set_count},
                             (struct i64s){set_nids, set_count});
     add_members(joining, batch, set, set_count);
-    return import_run(batch, &joining->times);
+    fault = import_run(batch, &joining->times, "state");
+    import_pace_took(&joining->pace, fault ? 0 : set_count, joining->times.last_us);
+    return fault;
 }
 
 /* Our own users' rows of the state before that the new one does not have: they count as shown, so that the last transaction removes
@@ -143,14 +137,14 @@ static enum fault add_lost_locals(struct joining *joining)
 {
     struct arena *arena = joining->call->arena;
     struct state_map old = joining->room->state->map, lost = state_map_diff(arena, old, joining->state);
-    int64_t *nids = arena_new_array(arena, CHUNK, int64_t);
+    int64_t *nids = arena_new_array(arena, READ_AT_ONCE, int64_t);
     struct state_pair *local = arena_new_array(arena, lost.count, struct state_pair);
     size_t count = 0, local_count = 0;
     for (size_t i = 0; i < lost.count; i++) {
         struct event_rows rows = {NULL, 0};
         if (lost.pairs[i].event == 0)
             nids[count++] = state_map_get(old, lost.pairs[i].key);
-        if (count < CHUNK && (i + 1 < lost.count || count == 0))
+        if (count < READ_AT_ONCE && (i + 1 < lost.count || count == 0))
             continue;
         enum fault fault = event_rows_by_nid(joining->call, (struct i64s){nids, count}, &rows);
         if (fault)
@@ -173,27 +167,31 @@ static enum fault write_rows(struct joining *joining)
     struct state_pair *ahead = arena_new_array(arena, joining->state.count, struct state_pair);
     size_t ahead_count = 0;
     enum fault fault = FAULT_OK;
-    for (size_t at = 0; at < joining->state.count && !fault; at += CHUNK) {
-        size_t left = joining->state.count - at;
+    for (size_t at = 0; at < joining->state.count && !fault;) {
+        size_t left = joining->state.count - at, count = joining->pace.rows < left ? joining->pace.rows : left;
         struct arena_mark mark = arena_mark(arena);
-        fault = write_chunk(joining, joining->state.pairs + at, left < CHUNK ? left : CHUNK, ahead, &ahead_count);
+        fault = write_chunk(joining, joining->state.pairs + at, count, ahead, &ahead_count);
         arena_release(arena, mark);
+        at += count;
     }
     joining->rows = (struct state_map){ahead, ahead_count};
     return fault ? fault : add_lost_locals(joining);
 }
 
-/* Rows of a state that is not this one. */
+/* Rows of a state that is not this one. Mostly there are none, and to find that out takes long in a large room: so the guard, which
+ * holds the horizon, comes behind, unlike elsewhere. It is as good there: what was written before a lost race is not committed.
+ * Rows being locked before the room, a writer that came between us could wait for us and we for it; PostgreSQL ends that, as a
+ * conflict. */
 static enum fault sweep(struct joining *joining)
 {
     struct call *call = joining->call;
     struct slice own_suffix = arena_printf(call->arena, ":%.*s", PRI(server_name()));
     for (;;) {
         struct db_batch *batch = call_batch(call);
-        q_import_guard(batch, joining->room->room_nid, joining->version);
         struct db_result *state = q_import_sweep_state(batch, joining->room->room_nid, joining->begun_pos, own_suffix);
         struct db_result *members = q_import_sweep_members(batch, joining->room->room_nid, joining->begun_pos);
-        enum fault fault = import_run(batch, &joining->times);
+        q_import_guard(batch, joining->room->room_nid, joining->version);
+        enum fault fault = import_run(batch, &joining->times, "sweep");
         if (fault || (db_affected(state) == 0 && db_affected(members) == 0))
             return fault;
     }
@@ -241,8 +239,7 @@ static enum fault show(struct joining *joining, struct inbound *inbound)
     write.events[0].prev_nids = (struct i64s){prev, prev_count};
     int64_t start_us = clock_monotonic_us();
     fault = room_write_commit(&write);
-    int64_t took_us = clock_monotonic_us() - start_us;
-    joining->times.longest_us = took_us > joining->times.longest_us ? took_us : joining->times.longest_us;
+    import_took(&joining->times, "show", clock_monotonic_us() - start_us);
     return fault;
 }
 
@@ -291,6 +288,7 @@ enum fault answer_room_import_join(struct call *call, const struct room_import_j
     if (request->state_key_nids.len != count)
         return FAULT_INVALID_PARAM;
     struct joining joining = {.call = call};
+    import_pace_start(&joining.pace);
     struct state_pair *pairs = arena_new_array(call->arena, count, struct state_pair);
     for (size_t i = 0; i < count; i++)
         pairs[i] = (struct state_pair){request->state_key_nids.at[i], request->event_nids.at[i]};

@@ -13,7 +13,7 @@
 #include "workers/federation/pdu_check.h"
 
 enum {
-    PORTION = 250 /* events in one write transaction: about 15 ms */,
+    PORTION = 250 /* events that `events` is asked to store at a time, in transactions of the size that it finds right */,
     AT_ONCE = 8,
     BYTES_AT_ONCE = 2 * 1024 * 1024,
     SERVERS_AT_ONCE = 500,
