@@ -4,6 +4,7 @@ and speaks HTTP/1.1 by hand where a well-behaved client would be in the way."""
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import struct
@@ -82,7 +83,11 @@ class Rig:
         if tls:
             self.make_certificate()
         self.workers, self.packets, self.generation, self.reply_id = [], [], 0, 0
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
         for kind in kinds:
             self.workers.append(Worker(self, kind, quiet))
         self.announce()

@@ -380,8 +380,12 @@ class Workers(unittest.TestCase):
             self.assertTrue(any(w.count("request") for w in old))
             new.kill()
             r.announce()
-            with r.connect() as http:
-                self.assertEqual(http.request("POST", LOGIN, body=b"{}").status, 500, "nobody knows it: no reason to wait")
+
+            def status():
+                with r.connect() as http:
+                    return http.request("POST", LOGIN, body=b"{}").status
+
+            wait_until(lambda: status() == 500, 10, "the list to be there: then nobody knows it, no reason to wait")
 
     def test_puts_are_repeated_when_they_may_be(self):
         data, alias = "/_matrix/client/v3/user/@u:x/account_data/t", "/_matrix/client/v3/directory/room/%23a:x"
