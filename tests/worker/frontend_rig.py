@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from ports import free_port
 
 
-def wait_until(condition, seconds=5.0, what="condition"):
+def wait_until(condition, seconds=20.0, what="condition"):
     """Waits for something that will happen; fails the test when it does not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -47,7 +47,7 @@ class Worker:
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
 
-    def wait_for(self, start, count=1, seconds=5.0):
+    def wait_for(self, start, count=1, seconds=20.0):
         wait_until(lambda: self.count(start) >= count, seconds, f"{count} × '{start}' from {self.kind}")
 
     def count(self, start):

@@ -160,7 +160,7 @@ class Events(unittest.TestCase):
             peer.handle = handle
             room = rig.room(peer)
             rig.say(room, "a")
-            wait_until(lambda: len(refused) == 1)
+            wait_until(lambda: refused)
             rig.say(room, "b")
             wait_until(lambda: peer.bodies() == ["a", "b"], 15, "the third attempt")
             self.assertEqual(refused[0], refused[1])
