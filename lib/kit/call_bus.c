@@ -113,7 +113,7 @@ enum fault call_bus_wait(struct call *call, struct bus_ticket *ticket, void *rep
     wait_begin(ticket->message->name, SLICE_ABSENT);
     int64_t soon_ms = clock_monotonic_ms() + SOON_MS;
     bool is_settled = sleep_until_settled(ticket, soon_ms < ticket->deadline_ms ? soon_ms : ticket->deadline_ms);
-    if (!is_settled) {
+    if (!is_settled && soon_ms < ticket->deadline_ms) {
         wait_long();
         is_settled = sleep_until_settled(ticket, ticket->deadline_ms);
     }

@@ -1,6 +1,6 @@
 /* The handler threads of a worker (private to lib/kit). As many run as the settings say; while some wait for what takes long, other
  * workers mostly, who wait for other servers, stand-ins take their place: so a few dead servers never stop what needs none of them.
- * Stand-ins are bounded, too: two for each thread. */
+ * Stand-ins are bounded, too: two for each thread, but eight at least. */
 #ifndef MYELIN_KIT_CREW_H
 #define MYELIN_KIT_CREW_H
 

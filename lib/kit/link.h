@@ -110,7 +110,6 @@ void link_peers_changed(struct link *link);
 void serve_router(struct link *link, int router);
 
 /* ---- link_peers.c */
-enum { PEER_POLLS = 2 };
 void peers_update(struct link *link);
 void peers_poll_items(struct link *link);
 void peers_poll_done(struct link *link);

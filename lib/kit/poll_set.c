@@ -31,7 +31,7 @@ size_t poll_set_add(struct poll_set *set, void *socket, int descriptor)
     }
     if (socket)
         descriptor = descriptor_of(socket);
-    set->items[set->count] = (struct poll_item){.socket = socket, .descriptor = descriptor, .used = socket != NULL};
+    set->items[set->count] = (struct poll_item){.socket = socket, .used = socket != NULL};
     set->polled[set->count] = (struct pollfd){.fd = descriptor, .events = POLLIN};
     return set->count++;
 }

@@ -12,7 +12,6 @@
 struct poll_set {
     struct poll_item {
         void *socket; /* NULL: a plain descriptor */
-        int descriptor;
         bool used, ready;
     } * items;
     struct pollfd *polled; /* in the same order */

@@ -1,6 +1,7 @@
 /* See sandbox.h. A list of what is forbidden, not of what is allowed: libpq, libcurl and the resolver with its plug-ins may do
- * tomorrow what they do not do today, but none of them will ever load a kernel module. What is denied without looking at arguments
- * costs nothing per call: the kernel keeps a bitmap of what the filter lets through. */
+ * tomorrow what they do not do today, but none of them will ever load a kernel module. A call whose
+ * arguments do not matter costs nothing more: the kernel (5.11 and newer) keeps a bitmap of those that a filter always lets
+ * through. */
 #include "lib/kit/sandbox.h"
 
 #include <errno.h>
